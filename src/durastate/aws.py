@@ -1,0 +1,275 @@
+"""What aiobotocore gives: session, credentials, and per Region the endpoint and its HTTP session.
+
+aiobotocore knows the profiles, SSO, assumed roles, partitions, dual-stack and FIPS hosts,
+proxies and CA bundles, so it is asked for all of them; only the request path goes around it.
+Loading it, creating a client and refreshing credentials through STS each hold an event loop for
+a third of a second or more, so all of that runs in threads, on event loops of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+import anyio.to_thread
+
+from .errors import ConfigurationError, CredentialsError
+from .signing import Credentials
+
+if TYPE_CHECKING:
+    from aiobotocore.config import AioConfig
+    from aiobotocore.session import AioSession
+
+_T = TypeVar("_T")
+
+# An operation without parameters: presigning it, unsigned, makes aiobotocore resolve the endpoint.
+_PROBE = "get_account_settings"
+_PROBE_PATH = "/2016-08-19/account-settings"
+# How often expiry is looked at; the advisory period, in which a refresh is due and the old
+# credentials still serve, is 15 minutes.
+_EXPIRY_CHECK_S = 1.0
+# botocore refuses credentials with less than this left.
+_MANDATORY_REFRESH_S = 600
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Endpoint:
+    """Where the requests of one Region go.
+
+    `origin` is scheme, host and port, `prefix` the path that an endpoint URL of the user's may
+    have. `http` is aiobotocore's AIOHTTPSession.
+    """
+
+    origin: str
+    host: str
+    prefix: str
+    region: str
+    is_own: bool
+    user_agent: str
+    http: Any = field(repr=False)
+
+
+class Account:
+    """One set of credentials, and the endpoints of every Region that was asked for.
+
+    `open` it first. A session that the user gave is used and not closed.
+    """
+
+    def __init__(
+        self,
+        *,
+        session: AioSession | None,
+        region_name: str | None,
+        profile_name: str | None,
+        endpoint_url: str | None,
+        config: AioConfig | None,
+    ) -> None:
+        self.region: str | None = region_name
+        self.max_attempts: int | None = None
+        options = getattr(config, "_user_provided_options", {})
+        self.pool_size: int | None = options.get("max_pool_connections")
+        self._session: Any = session
+        self._session_is_ours = session is None
+        self._profile = profile_name
+        self._endpoint_url = endpoint_url
+        self._config: Any = config
+        self._source: Any = None
+        self._credentials: Credentials | None = None
+        self._next_check = 0.0
+        self._refreshing: asyncio.Task[None] | None = None
+        self._endpoints: dict[str, Endpoint] = {}
+        self._resolving: dict[str, asyncio.Task[Endpoint]] = {}
+        self._clients: list[Any] = []
+
+    async def open(self, *, max_connections: int) -> None:
+        """Load the session and the credentials, and the default Region's endpoint if any."""
+        await _in_thread(lambda: self._load(max_connections))
+        if self.region is not None:
+            await self.endpoint(self.region)
+
+    async def close(self) -> None:
+        """Cancel what is under way and close the HTTP sessions."""
+        tasks = [*self._resolving.values(), *([self._refreshing] if self._refreshing else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for client in self._clients:
+            await client.close()
+        self._clients.clear()
+        self._endpoints.clear()
+
+    # Endpoints
+
+    def known_endpoint(self, region: str) -> Endpoint | None:
+        """The endpoint of a Region that was asked for before."""
+        return self._endpoints.get(region)
+
+    async def endpoint(self, region: str) -> Endpoint:
+        """The endpoint of a Region. Concurrent callers share one look-up."""
+        known = self._endpoints.get(region)
+        if known is not None:
+            return known
+        task = self._resolving.get(region)
+        if task is None:
+            task = asyncio.create_task(self._resolve(region))
+            self._resolving[region] = task
+            task.add_done_callback(lambda _: self._resolving.pop(region))
+        # One waiter's cancellation must not end the look-up of the others.
+        return await asyncio.shield(task)
+
+    async def _resolve(self, region: str) -> Endpoint:
+        endpoint, client = await _in_thread(lambda: self._create_client(region))
+        self._clients.append(client)
+        self._endpoints[region] = endpoint
+        return endpoint
+
+    async def _create_client(self, region: str) -> tuple[Endpoint, Any]:
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            client = await self._session.create_client(
+                "lambda",
+                region_name=region,
+                endpoint_url=self._endpoint_url,
+                config=self._config,
+            ).__aenter__()
+            url = urlsplit(await client.generate_presigned_url(_PROBE))
+        except (BotoCoreError, ValueError) as error:
+            raise ConfigurationError(f"no endpoint for the Region {region!r}: {error}") from error
+        host = url.hostname or ""
+        if ":" in host:
+            host = f"[{host}]"
+        if url.port not in (None, {"http": 80, "https": 443}.get(url.scheme)):
+            host = f"{host}:{url.port}"
+        endpoint = Endpoint(
+            origin=f"{url.scheme}://{host}",
+            host=host,
+            prefix=url.path.removesuffix(_PROBE_PATH),
+            region=region,
+            is_own=not host.startswith((f"lambda.{region}.", f"lambda-fips.{region}.")),
+            user_agent=_user_agent(client),
+            # Private, and the only way to aiobotocore's own proxies, TLS and time-outs.
+            http=client._endpoint.http_session,
+        )
+        return endpoint, client
+
+    # Credentials
+
+    async def credentials(self) -> Credentials:
+        """Credentials that are good now, refreshed where they are about to expire."""
+        now = asyncio.get_running_loop().time()
+        if self._credentials is None or now >= self._next_check:
+            self._next_check = now + _EXPIRY_CHECK_S
+            refresh_needed = getattr(self._source, "refresh_needed", None)
+            if refresh_needed is not None and refresh_needed():
+                refreshing = self._refresh()
+                if self._credentials is None or refresh_needed(_MANDATORY_REFRESH_S):
+                    await asyncio.shield(refreshing)
+        assert self._credentials is not None
+        return self._credentials
+
+    async def renew(self, refused: Credentials) -> bool:
+        """Get others than those that AWS refused; False where there are none.
+
+        Files and the environment are read again, since another program may have written them.
+        """
+        if refused == self._credentials:
+            await asyncio.shield(self._refresh(reload=self._session_is_ours))
+        return refused != self._credentials
+
+    def _refresh(self, *, reload: bool = False) -> asyncio.Task[None]:
+        if self._refreshing is None:
+            self._refreshing = asyncio.create_task(self._freeze(reload))
+            self._refreshing.add_done_callback(self._refreshed)
+        return self._refreshing
+
+    def _refreshed(self, task: asyncio.Task[None]) -> None:
+        self._refreshing = None
+        if not task.cancelled():
+            task.exception()  # An advisory refresh has no waiter; a mandatory one raises it.
+
+    async def _freeze(self, reload: bool) -> None:
+        if self._session_is_ours:
+            self._credentials = await _in_thread(self._reloaded if reload else self._frozen)
+        else:
+            # The user's own clients share these credentials and their asyncio.Lock.
+            self._credentials = await self._frozen()
+
+    async def _reloaded(self) -> Credentials:
+        from aiobotocore.session import AioSession
+
+        self._source = await AioSession(profile=self._profile).get_credentials()
+        if self._source is None:
+            raise CredentialsError("the credentials that AWS refused are gone, and no others found")
+        return await self._frozen()
+
+    async def _frozen(self) -> Credentials:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            frozen = await self._source.get_frozen_credentials()
+        except (BotoCoreError, ClientError, OSError) as error:
+            raise CredentialsError(f"the credentials cannot be refreshed: {error}") from error
+        return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
+
+    # Set-up, in a thread
+
+    async def _load(self, max_connections: int) -> None:
+        from aiobotocore.config import AioConfig
+        from aiobotocore.httpsession import AIOHTTPSession
+        from aiobotocore.session import AioSession
+        from botocore import UNSIGNED
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            if self._session is None:
+                self._session = AioSession(profile=self._profile)
+            session = self._session
+            self._source = await session.get_credentials()
+            if self.region is None:
+                # botocore itself reads AWS_DEFAULT_REGION and the profile only.
+                self.region = os.environ.get("AWS_REGION") or session.get_config_variable("region")
+            given = self._config or session.get_default_client_config() or AioConfig()
+            self.max_attempts = _max_attempts(given, session)
+        except (BotoCoreError, ClientError, OSError) as error:
+            kind = ConfigurationError if type(error).__name__ == "ProfileNotFound" else None
+            raise (kind or CredentialsError)(f"{error}") from error
+        if self._source is None:
+            raise CredentialsError(
+                "no credentials found: set AWS_PROFILE or AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY, run `aws sso login`, or pass profile_name or session"
+            )
+        if not issubclass(getattr(given, "http_session_cls", AIOHTTPSession), AIOHTTPSession):
+            raise ConfigurationError("config.http_session_cls: durastate sends over aiohttp only")
+        # Unsigned, because these clients only resolve endpoints; no connection of theirs waits
+        # for another, since the client's own limit comes first.
+        self._config = given.merge(
+            AioConfig(signature_version=UNSIGNED, max_pool_connections=max_connections)
+        )
+        self._credentials = await self._frozen()
+
+
+def _max_attempts(config: Any, session: Any) -> int | None:
+    """Attempts in all, as the config, the profile or the environment says."""
+    retries = config.retries or {}
+    if "total_max_attempts" in retries:
+        return int(retries["total_max_attempts"])
+    if "max_attempts" in retries:
+        return int(retries["max_attempts"]) + 1
+    configured = session.get_config_variable("max_attempts")
+    return None if configured is None else int(configured)
+
+
+def _user_agent(client: Any) -> str:
+    from . import __version__
+
+    return f"{client.meta.config.user_agent} durastate/{__version__}"
+
+
+async def _in_thread(make: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+    """Run a coroutine of aiobotocore's to its end, on another thread and event loop."""
+    return await anyio.to_thread.run_sync(lambda: asyncio.run(make()), abandon_on_cancel=True)

@@ -1,0 +1,389 @@
+"""The client: one execution to its state, many executions to their results.
+
+`_Walk` reads the pages of one execution, one after the other; everything public is a way to use
+it. What happens to a single request is in `calls`, how many executions run at once in `bulk`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from .aws import Account
+from .bulk import Bulk, Failed, Fetched, FetchedPage, FetchResult, PageResult, Refs
+from .calls import Calls, Statistics
+from .decoding import decode_page
+from .errors import (
+    ConfigurationError,
+    DeadlineError,
+    DecodingError,
+    DurastateError,
+    InvalidRefError,
+    MissingTokenError,
+    PaginationError,
+    StateTooLargeError,
+    TransportError,
+)
+from .limits import Ceiling, Hold, Limits, SharedLimits
+from .models import ExecutionState, Operation, StatePage
+from .refs import ExecutionRef, is_token, match_arn, parse_arn
+from .requests import GET_STATE, Request, state_path, state_query
+from .retries import Retries, RetryPolicy
+from .transport import HttpTransport
+
+if TYPE_CHECKING:
+    from aiobotocore.config import AioConfig
+    from aiobotocore.session import AioSession
+
+_MAX_ITEMS = 1000
+_MAX_ATTEMPTS = 3
+_LONGEST_KEY = 1024
+
+
+class StateClient:
+    """Reads the states of durable executions; an async context manager, one per event loop.
+
+    All tasks of the loop share one client. It serves every Region: an execution's Region is in
+    its ARN, and `region_name` is for references without one. Several accounts are several
+    clients.
+
+    `session` is used and not closed; `profile_name` is for going without one. `config` and all
+    that aiobotocore reads from profiles and the environment hold as anywhere else: credentials,
+    proxies, CA bundle, client certificates, time-outs, dual-stack, FIPS, the variables
+    `AWS_PROFILE`, `AWS_REGION`, `AWS_CA_BUNDLE`, `AWS_ENDPOINT_URL_LAMBDA`. Entering loads them,
+    in a thread, and raises `CredentialsError` or `ConfigurationError` where something is missing.
+    """
+
+    def __init__(
+        self,
+        *,
+        session: AioSession | None = None,
+        region_name: str | None = None,
+        profile_name: str | None = None,
+        endpoint_url: str | None = None,
+        config: AioConfig | None = None,
+        limits: Limits | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        if session is not None and profile_name is not None:
+            raise ConfigurationError("profile_name: the session has a profile already; give one")
+        self._account = Account(
+            session=session,
+            region_name=region_name,
+            profile_name=profile_name,
+            endpoint_url=endpoint_url,
+            config=config,
+        )
+        self._limits = limits if limits is not None else Limits()
+        self._retry = retry if retry is not None else RetryPolicy()
+        self._calls: Calls | None = None
+        self._is_open = False
+
+    async def __aenter__(self) -> Self:
+        if self._calls is not None:
+            raise ConfigurationError("a client can be entered once; make another one")
+        account, policy, limits = self._account, self._retry, self._limits
+        clock = asyncio.get_running_loop().time
+        shared = limits.shared(clock, max_requests=account.pool_size)
+        await account.open(max_connections=shared.max_requests)
+        transport = HttpTransport(
+            account,
+            shared.gate,
+            attempt_timeout_s=policy.attempt_timeout_s,
+            max_page_bytes=limits.max_page_bytes,
+        )
+        attempts = policy.max_attempts or account.max_attempts or _MAX_ATTEMPTS
+        self._calls = Calls(transport, Retries(attempts, random.random), shared)
+        self._is_open = True
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._is_open = False
+        await self._account.close()
+
+    # One execution
+
+    async def get_page(
+        self,
+        ref: ExecutionRef,
+        *,
+        marker: str | None = None,
+        max_items: int = _MAX_ITEMS,
+        timeout_s: float | None = None,
+    ) -> StatePage:
+        """One page, with one request (and its retries).
+
+        Without a `marker` it is the first page as the service has it, whatever an invocation
+        event held inline. `max_items` is 0 to 1,000; 0 means the service's default of 100.
+        `timeout_s` bounds the whole call, waiting for limits included; `DeadlineError` after it.
+        """
+        walk = _Walk(self, ref, marker, max_items, inline=False)
+        async with _deadline(timeout_s, f"get_page of {ref.arn}"):
+            page = await walk.next()
+        walk.release()
+        return page
+
+    async def iter_pages(
+        self,
+        ref: ExecutionRef,
+        *,
+        marker: str | None = None,
+        max_items: int = _MAX_ITEMS,
+    ) -> AsyncIterator[StatePage]:
+        """The pages of one execution in order, from `marker` or from the start.
+
+        Requests one page at a time and none before the first step. Between steps it holds no
+        task, no slot and no bytes, so it may be left at any page.
+        """
+        walk = _Walk(self, ref, marker, max_items, inline=marker is None)
+        while not walk.is_done:
+            page = await walk.next()
+            walk.release()
+            yield page
+
+    async def get_state(
+        self,
+        ref: ExecutionRef,
+        *,
+        max_items: int = _MAX_ITEMS,
+        timeout_s: float | None = None,
+    ) -> ExecutionState:
+        """Every operation of one execution; complete, or an error.
+
+        Reads page after page. Of a reference from an invocation event only what the event does
+        not hold is read, and nothing at all where it is complete. `timeout_s` bounds the whole
+        call, waiting for limits included; `DeadlineError` after it.
+        """
+        async with _deadline(timeout_s, f"get_state of {ref.arn}"):
+            return await self._read_state(ref, max_items)
+
+    async def _read_state(self, ref: ExecutionRef, max_items: int) -> ExecutionState:
+        walk = _Walk(self, ref, None, max_items)
+        operations: list[Operation] = []
+        while not walk.is_done:
+            page = await walk.next()
+            walk.release()
+            operations += page.operations
+            if walk.bytes_read > self._limits.max_state_bytes:
+                raise StateTooLargeError(
+                    f"{ref.arn}: more than max_state_bytes={self._limits.max_state_bytes} after "
+                    f"{len(operations)} operations. stream_pages and iter_pages read it in parts"
+                )
+        return ExecutionState(ref.arn, operations, source="state" if walk.has_read else "event")
+
+    # Many executions
+
+    def fetch_many(
+        self, refs: Refs, *, max_executions: int = 64, max_items: int = _MAX_ITEMS
+    ) -> Bulk[FetchResult]:
+        """Whole states of many executions, in order of completion; use it with `async with`.
+
+        `refs` is any iterable or async iterable; it is read as needed. Up to `max_executions`
+        executions are read at once, and as many states wait for the consumer at most. One
+        execution's failure is a `Failed`. A broken set-up is an exception, and so is an endpoint
+        that cannot be reached before it has answered anything.
+        """
+        _check_max_items(max_items)
+
+        async def read(ref: ExecutionRef, index: int, bulk: Bulk[FetchResult]) -> None:
+            result: FetchResult
+            try:
+                result = Fetched(ref, await self._read_state(ref, max_items), index=index)
+            except DurastateError as error:
+                if self._ends_the_run(error):
+                    raise
+                result = Failed(ref, error, index=index)
+            bulk.deliver(result)
+
+        return Bulk(refs, read, max_executions)
+
+    def stream_pages(
+        self, refs: Refs, *, max_executions: int = 64, max_items: int = _MAX_ITEMS
+    ) -> Bulk[PageResult]:
+        """Like `fetch_many`, page by page: for states too large to hold, in flat memory.
+
+        The pages of one execution come in order, those of several interleaved. A page's bytes
+        count against `max_bytes_in_flight` until the consumer has taken it. An execution ends
+        with a page that `is_last`, or with a `Failed`; what came before that is then incomplete.
+        """
+        _check_max_items(max_items)
+
+        async def read(ref: ExecutionRef, index: int, bulk: Bulk[PageResult]) -> None:
+            try:
+                walk = _Walk(self, ref, None, max_items)
+                while True:
+                    page = await walk.next()
+                    result = FetchedPage(ref, page, walk.is_done, index=index)
+                    bulk.deliver(result, taken=walk.hand_over())
+                    if walk.is_done:
+                        return
+                    await bulk.permit()
+            except DurastateError as error:
+                if self._ends_the_run(error):
+                    raise
+                bulk.deliver(Failed(ref, error, index=index))
+
+        return Bulk(refs, read, max_executions)
+
+    def _ends_the_run(self, error: DurastateError) -> bool:
+        if isinstance(error, TransportError):
+            return error.retryable and self._calls is not None and not self._calls.answered
+        return isinstance(error, ConfigurationError) and not isinstance(
+            error, InvalidRefError | MissingTokenError
+        )
+
+    def statistics(self) -> Statistics:
+        """What this client has done since it was entered."""
+        if self._calls is None:
+            raise ConfigurationError("the client was never entered: use `async with`")
+        return self._calls.statistics()
+
+
+class _Walk:
+    """The pages of one execution, one request at a time, to the last or to an error."""
+
+    def __init__(
+        self,
+        client: StateClient,
+        ref: ExecutionRef,
+        marker: str | None,
+        max_items: int,
+        *,
+        inline: bool = True,
+    ) -> None:
+        if not client._is_open or client._calls is None:
+            raise ConfigurationError("the client is not open: use `async with StateClient(…)`")
+        _check_max_items(max_items)
+        self.is_done = False
+        self.has_read = False
+        self.bytes_read = 0
+        self._calls = client._calls
+        self._target = _Target(ref, client._account)
+        self._marker = marker
+        self._max_items = max_items
+        self._inline = ref._inline if inline else None
+        self._seen = {marker}
+        self._hold: Hold | None = None
+
+    async def next(self) -> StatePage:
+        """The next page. Its bytes count as held until `release`, or until `hand_over`'s call."""
+        if self._inline is not None:
+            page, self._inline = self._inline, None
+        else:
+            page = await self._read()
+        self._marker = page.next_marker
+        self.is_done = self._marker is None
+        if not self.is_done and self._marker in self._seen:
+            self.release()
+            raise PaginationError(
+                f"{self._target.arn}: the service sent the same marker a second time, so its "
+                f"listing would never end"
+            )
+        self._seen.add(self._marker)
+        return page
+
+    async def _read(self) -> StatePage:
+        calls, target = self._calls, self._target
+        request = target.request(self._marker, self._max_items)
+        response = await calls.answer(request, target.token, await target.ceiling(calls.shared))
+        self._hold = response.hold
+        try:
+            page = decode_page(response.body)
+        except DecodingError as error:
+            self.release()
+            error.add_note(f"while reading {target.arn}")
+            raise
+        size = len(response.body)
+        self.has_read = True
+        self.bytes_read += size
+        calls.pages += 1
+        calls.bytes += size
+        calls.operations += len(page.operations)
+        return page
+
+    def release(self) -> None:
+        """Stop counting the bytes of the last page as held."""
+        if self._hold is not None:
+            self._hold.release()
+            self._hold = None
+
+    def hand_over(self) -> Callable[[], None] | None:
+        """What will stop the counting later; the walk itself lets go of the page."""
+        hold, self._hold = self._hold, None
+        return None if hold is None else hold.release
+
+
+class _Target:
+    """A reference that was checked: where its requests go and what they say."""
+
+    def __init__(self, ref: ExecutionRef, account: Account) -> None:
+        if ref.checkpoint_token is None:
+            raise MissingTokenError(
+                f"checkpoint_token: GetDurableExecutionState needs one for {ref.arn}. It is in "
+                f"the invocation event of the durable function"
+            )
+        self.arn = ref.arn
+        self.token = ref.checkpoint_token
+        self._account = account
+        parts = match_arn(ref.arn)
+        self._region = account.region if parts is None else parts.region
+        self._owner = None if parts is None else parts.account
+        if parts is None or not is_token(self.token):
+            self._check_key_of_own_endpoint()
+        self._path = state_path(self.arn)
+
+    def _check_key_of_own_endpoint(self) -> None:
+        """Local servers have keys and tokens of other forms than AWS; only they may."""
+        endpoint = self._account.known_endpoint(self._region) if self._region else None
+        if endpoint is None or not endpoint.is_own:
+            parse_arn(self.arn)
+            raise InvalidRefError(
+                "checkpoint_token: expected base64 of 1 to 2,048 characters, as the invocation "
+                "event has it"
+            )
+        if not isinstance(self.arn, str) or not 0 < len(self.arn) <= _LONGEST_KEY:
+            raise InvalidRefError("arn: expected 1 to 1,024 characters")
+        if self.arn in (".", ".."):
+            raise InvalidRefError("arn: expected a key, found a relative path")
+        if not isinstance(self.token, str) or not self.token:
+            raise InvalidRefError("checkpoint_token: expected a string that is not empty")
+
+    def request(self, marker: str | None, max_items: int) -> Request:
+        query = state_query(self.token, marker, max_items)
+        return Request(GET_STATE, self.arn, self._path, query, self._region)
+
+    async def ceiling(self, shared: SharedLimits) -> Ceiling | None:
+        region = self._region
+        if region is None:
+            raise ConfigurationError("region_name: needed to sign, and none is configured")
+        endpoint = self._account.known_endpoint(region) or await self._account.endpoint(region)
+        return shared.ceiling(GET_STATE, self._owner, region, own_endpoint=endpoint.is_own)
+
+
+def _check_max_items(max_items: int) -> None:
+    if type(max_items) is not int or not 0 <= max_items <= _MAX_ITEMS:
+        raise ConfigurationError(
+            f"max_items: expected an integer from 0 to {_MAX_ITEMS}, found {max_items!r}"
+        )
+
+
+@asynccontextmanager
+async def _deadline(timeout_s: float | None, what: str) -> AsyncIterator[None]:
+    if timeout_s is not None and not timeout_s > 0:
+        raise ConfigurationError(f"timeout_s: expected more than 0 seconds, found {timeout_s!r}")
+    try:
+        async with asyncio.timeout(timeout_s):
+            yield
+    except TimeoutError as error:
+        if isinstance(error, DurastateError):
+            raise
+        raise DeadlineError(f"{what} took longer than timeout_s={timeout_s:g}") from None

@@ -1,0 +1,326 @@
+"""From the bytes of a page to checked objects.
+
+One loop does everything on the good path: it takes the members that the service's model knows
+out of each dict that orjson built, checks their types and sets them on a slotted object. Nothing
+else is built, so the dict is freed at once; details stay the dicts they are. An operation that
+the loop does not like goes through `_normalise`, which works from a table of the model, takes
+what is unusual but legal (null, an ISO 8601 time) and says exactly where a fault is.
+
+Decided by measurement (1,000 operations, cold pages): against `orjson.loads` alone this costs
+about 2.2 times the CPU and holds 30 % less memory; a one-slot view over each dict cost the same
+to check and more to read.
+
+Source: botocore's model of GetDurableExecutionState, shape `Operation`, restJson1 protocol:
+timestamps are epoch seconds (an ISO 8601 string is accepted too), null means absent.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from typing import Any, NoReturn, TypeVar
+
+import orjson
+
+from .errors import DecodingError
+from .models import DETAILS_OF_TYPE, Operation, OperationStatus, OperationType, StatePage
+
+_T = TypeVar("_T")
+
+# The first and the last second that a `datetime` can hold.
+_EARLIEST = -62_135_596_800
+_LATEST = 253_402_300_799
+
+# Members we do not know may nest this deep. Deeper JSON is no page of this service and would
+# overflow the stack of whoever copies it.
+_MAX_DEPTH = 100
+
+_NUMBERS = frozenset((int, float))
+_TYPES: dict[str, OperationType] = {str(member): member for member in OperationType}
+_STATUSES: dict[str, OperationStatus] = {str(member): member for member in OperationStatus}
+
+_TIMESTAMP = "a timestamp (epoch seconds)"
+_ERROR = {"ErrorMessage": str, "ErrorType": str, "ErrorData": str, "StackTrace": [str]}
+# The members of every kind of details. Their names do not clash, so one table serves all kinds.
+_DETAILS = {
+    "InputPayload": str,
+    "ReplayChildren": bool,
+    "Result": str,
+    "Error": _ERROR,
+    "Attempt": int,
+    "NextAttemptTimestamp": _TIMESTAMP,
+    "ScheduledEndTimestamp": _TIMESTAMP,
+    "CallbackId": str,
+}
+_REQUIRED = ("Id", "Type", "StartTimestamp", "Status")
+_SCALARS = {
+    "Id": str,
+    "ParentId": str,
+    "Name": str,
+    "Type": str,
+    "SubType": str,
+    "StartTimestamp": _TIMESTAMP,
+    "EndTimestamp": _TIMESTAMP,
+    "Status": str,
+}
+_OPERATION = {**_SCALARS, **dict.fromkeys(DETAILS_OF_TYPE.values(), _DETAILS)}
+
+# The same for the fast check: the class that orjson makes of a member. Timestamps are left out.
+_CLASSES = {
+    name: dict if what is _ERROR else what for name, what in _DETAILS.items() if what != _TIMESTAMP
+}
+_JSON_NAMES = {
+    dict: "an object",
+    list: "an array",
+    str: "a string",
+    int: "an integer",
+    float: "a number",
+    bool: "a boolean",
+    type(None): "null",
+}
+
+
+def decode_page(body: bytes) -> StatePage:
+    """The page in the body of a GetDurableExecutionState response.
+
+    Required members, containers and the types of all known members are checked here, so reading
+    an attribute never fails later. Raises `DecodingError`, which says where and shows no value.
+    """
+    page = _require(_load(body), dict, "")
+    return _decode_listing(page)
+
+
+def decode_event(event: dict[str, Any] | str | bytes) -> tuple[str, str, StatePage]:
+    """ARN, checkpoint token and inline operations of a durable function's invocation event.
+
+    Its timestamps are integer milliseconds, unlike those of the API; the operations come back in
+    the API's seconds. The event is not changed.
+    """
+    loaded = _load(event) if isinstance(event, str | bytes) else event
+    members = _require(loaded, dict, "")
+    arn = _require(members.get("DurableExecutionArn"), str, "DurableExecutionArn")
+    token = _require(members.get("CheckpointToken"), str, "CheckpointToken")
+    where = "InitialExecutionState"
+    initial = _require(members.get(where), dict, where)
+    operations = _require(initial.get("Operations"), list, f"{where}.Operations")
+    in_seconds = {**initial, "Operations": [_from_milliseconds(raw) for raw in operations]}
+    try:
+        return arn, token, _decode_listing(in_seconds)
+    except DecodingError as error:
+        raise DecodingError(f"{where}.{error.path}", error.problem) from None
+
+
+def _load(body: bytes | str) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        pass
+    # orjson refuses lone surrogates ("\\ud800"), which JSON's grammar allows. Python's parser
+    # takes them; it takes NaN too, which JSON does not have.
+    try:
+        return json.loads(body, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        problem = f"not JSON: {error.msg} at character {error.pos} of {len(body)}"
+    except UnicodeDecodeError as error:
+        problem = f"not JSON: no UTF-8 at byte {error.start} of {len(body)}"
+    except RecursionError:
+        problem = "nested too deep"
+    except ValueError:
+        # Our own refusal of NaN, or a number of more digits than Python converts.
+        problem = "not JSON: it holds NaN, an infinity or a number of absurd length"
+    raise DecodingError("", problem)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _decode_listing(page: dict[str, Any]) -> StatePage:
+    marker = page.get("NextMarker")
+    if marker is not None:
+        _require(marker, str, "NextMarker")
+    operations = _decode_operations(_require(page.get("Operations"), list, "Operations"))
+    return StatePage(operations, marker or None)
+
+
+def _decode_operations(raws: list[dict[str, Any]]) -> list[Operation]:
+    operations: list[Operation] = []
+    for raw in raws:
+        operation = object.__new__(Operation)
+        if not _fill(operation, raw):
+            _fill(operation, _normalise(raw, f"Operations[{len(operations)}]"))
+        operations.append(operation)
+    return operations
+
+
+def _fill(operation: Operation, raw: dict[str, Any]) -> bool:
+    """Set the members of a well-formed operation; False, half done, for any other."""
+    try:
+        operation.id = identity = raw["Id"]
+        type_ = raw["Type"]
+        operation.type = kind = _TYPES.get(type_, type_)
+        status = raw["Status"]
+        operation.status = _STATUSES.get(status, status)
+        operation._start = start = raw["StartTimestamp"]
+        get = raw.get
+    except (KeyError, TypeError, AttributeError):
+        return False
+    if not (
+        type(identity) is type(type_) is type(status) is str
+        and type(start) in _NUMBERS
+        and _EARLIEST <= start <= _LATEST
+    ):
+        return False
+    taken = 4
+    operation.name = name = get("Name")
+    if name is not None:
+        if type(name) is not str:
+            return False
+        taken += 1
+    operation.parent_id = parent_id = get("ParentId")
+    if parent_id is not None:
+        if type(parent_id) is not str:
+            return False
+        taken += 1
+    operation.sub_type = sub_type = get("SubType")
+    if sub_type is not None:
+        if type(sub_type) is not str:
+            return False
+        taken += 1
+    operation._end = end = get("EndTimestamp")
+    if end is not None:
+        if type(end) not in _NUMBERS or not _EARLIEST <= end <= _LATEST:
+            return False
+        taken += 1
+    operation._details = details = get(DETAILS_OF_TYPE.get(kind, ""))
+    if details is not None:
+        if type(details) is not dict or not _well_formed(details):
+            return False
+        taken += 1
+    operation._rest = None
+    return taken == len(raw) or _fill_rest(operation, raw)
+
+
+def _fill_rest(operation: Operation, raw: dict[str, Any]) -> bool:
+    """Keep what the type of an operation does not account for."""
+    own = DETAILS_OF_TYPE.get(operation.type)
+    rest = {name: raw[name] for name in raw if name not in _SCALARS and name != own}
+    if any(raw[name] is None for name in raw if name in _OPERATION):
+        return False
+    for name, value in rest.items():
+        if name in _OPERATION:
+            if type(value) is not dict or not _well_formed(value):
+                return False
+        elif _deeper_than(value, _MAX_DEPTH):
+            return False
+    operation._rest = rest
+    return True
+
+
+def _well_formed(details: dict[str, Any]) -> bool:
+    for name, value in details.items():
+        found = type(value)
+        if found is _CLASSES.get(name):
+            if found is dict and not _well_formed_error(value):
+                return False
+        elif _DETAILS.get(name) is _TIMESTAMP:
+            if found not in _NUMBERS or not _EARLIEST <= value <= _LATEST:
+                return False
+        elif name in _DETAILS or _deeper_than(value, _MAX_DEPTH):
+            return False
+    return True
+
+
+def _well_formed_error(error: dict[str, Any]) -> bool:
+    for name, value in error.items():
+        if name == "StackTrace":
+            if type(value) is not list or not all(type(line) is str for line in value):
+                return False
+        elif name in _ERROR:
+            if type(value) is not str:
+                return False
+        elif _deeper_than(value, _MAX_DEPTH):
+            return False
+    return True
+
+
+def _deeper_than(value: Any, levels: int) -> bool:
+    if type(value) is dict:
+        value = value.values()
+    elif type(value) is not list:
+        return False
+    return levels == 0 or any(_deeper_than(item, levels - 1) for item in value)
+
+
+def _normalise(raw: Any, path: str) -> dict[str, Any]:
+    """A copy that `_fill` accepts, without nulls and with all times in seconds, or the error."""
+    members = _require(raw, dict, path)
+    for name in _REQUIRED:
+        if members.get(name) is None:
+            raise DecodingError(f"{path}.{name}", "is missing")
+    normal: dict[str, Any] = _check(members, _OPERATION, path)
+    return normal
+
+
+def _check(value: Any, expected: Any, path: str) -> Any:
+    if expected is _TIMESTAMP:
+        return _seconds(value, path)
+    if type(expected) is list:
+        items = _require(value, list, path)
+        return [_check(item, expected[0], f"{path}[{at}]") for at, item in enumerate(items)]
+    if type(expected) is not dict:
+        return _require(value, expected, path)
+    checked = {}
+    for name, member in _require(value, dict, path).items():
+        if name not in expected:
+            if _deeper_than(member, _MAX_DEPTH):
+                raise DecodingError(path, "holds an unknown member that is nested too deep")
+            checked[name] = member
+        elif member is not None:
+            checked[name] = _check(member, expected[name], f"{path}.{name}")
+    return checked
+
+
+def _seconds(value: Any, path: str) -> float:
+    """Epoch seconds, from a number or from an ISO 8601 string (without an offset: UTC)."""
+    if type(value) is str:
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            raise DecodingError(path, f"expected {_TIMESTAMP}, found a string") from None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=timezone.utc)
+        value = moment.timestamp()
+    if type(value) not in _NUMBERS:
+        raise DecodingError(path, f"expected {_TIMESTAMP}, found {_name(value)}")
+    if not _EARLIEST <= value <= _LATEST:
+        raise DecodingError(path, "a timestamp outside the years 1 to 9999")
+    seconds: float = value
+    return seconds
+
+
+def _from_milliseconds(raw: Any) -> Any:
+    """A copy with every timestamp divided by 1,000; what is no operation stays as it is."""
+    if type(raw) is not dict:
+        return raw
+    copy = {}
+    for name, value in raw.items():
+        if name.endswith("Timestamp") and type(value) in _NUMBERS:
+            copy[name] = value / 1000
+        elif name in DETAILS_OF_TYPE.values():
+            copy[name] = _from_milliseconds(value)
+        else:
+            copy[name] = value
+    return copy
+
+
+def _require(value: Any, kind: type[_T], path: str) -> _T:
+    if type(value) is kind:
+        return value
+    if value is None and path:
+        raise DecodingError(path, "is missing")
+    raise DecodingError(path, f"expected {_JSON_NAMES[kind]}, found {_name(value)}")
+
+
+def _name(value: Any) -> str:
+    return _JSON_NAMES.get(type(value), f"a Python {type(value).__name__}")

@@ -1,0 +1,43 @@
+"""One pure builder per call: from arguments to the request as it goes over the wire.
+
+An ARN is one label of the path, so its `:`, `/` and `$` are percent-encoded. Query parameters
+are written in the order and the encoding that SigV4 wants, so the signer need not touch them.
+Each equals what botocore's serializer makes of the same arguments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+GET_STATE = "GetDurableExecutionState"
+
+_API = "/2025-12-01"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A GET request: everything but the host, the credentials and the time.
+
+    `region` says which endpoint it belongs to; None where the reference is no ARN. `query` holds
+    the checkpoint token, so it is in no `repr`.
+    """
+
+    operation: str
+    arn: str
+    path: str
+    query: str = field(repr=False)
+    region: str | None = None
+
+
+def state_path(arn: str) -> str:
+    """The path of GetDurableExecutionState for one execution."""
+    return f"{_API}/durable-executions/{quote(arn, safe='')}/state"
+
+
+def state_query(checkpoint_token: str, marker: str | None, max_items: int) -> str:
+    """The query of GetDurableExecutionState, its parameters sorted by name."""
+    token = quote(checkpoint_token, safe="")
+    if marker is None:
+        return f"CheckpointToken={token}&MaxItems={max_items}"
+    return f"CheckpointToken={token}&Marker={quote(marker, safe='')}&MaxItems={max_items}"

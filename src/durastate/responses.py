@@ -1,0 +1,124 @@
+"""What an answer that is no page means: the service's code, its message, our exception.
+
+The code stands in the header `x-amzn-errortype` (cut at `:`, or after `#`), otherwise in the
+body as `__type`, `code` or `Type`; the message is `message` in some errors and `Message` in
+others. Sources: botocore's restJson error parser and service model; AWS's own emulator, which
+sends `Type` alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+
+from .errors import (
+    AccessDeniedError,
+    CredentialsError,
+    EncryptionKeyError,
+    ExecutionNotFoundError,
+    InvalidRequestError,
+    InvalidTokenError,
+    ServiceError,
+    ThrottledError,
+)
+from .requests import Request
+from .retries import Failure, classify
+
+_LONGEST_MESSAGE = 500
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9.]{0,99}")
+
+# The signature or the credentials are refused: nothing that this client sends can succeed.
+_SIGNATURE_CODES = frozenset(
+    (
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "IncompleteSignatureException",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "InvalidToken",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "RequestExpired",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    )
+)
+_CLASSES: dict[str, type[ServiceError]] = {
+    "InvalidParameterValueException": InvalidRequestError,
+    "ResourceNotFoundException": ExecutionNotFoundError,
+    "AccessDeniedException": AccessDeniedError,
+    "AccessDenied": AccessDeniedError,
+    "KMSAccessDeniedException": EncryptionKeyError,
+    "KMSDisabledException": EncryptionKeyError,
+    "KMSInvalidStateException": EncryptionKeyError,
+    "KMSNotFoundException": EncryptionKeyError,
+}
+
+
+def error_of(
+    request: Request, token: str, *, status: int, headers: Mapping[str, str], body: bytes
+) -> tuple[ServiceError | CredentialsError, Failure]:
+    """The exception for an answer with an error, and what it means for a retry.
+
+    `headers` have lower-case names. `token` is blotted out of the message, should the service
+    quote it.
+    """
+    code, message = _code_and_message(status, headers, body)
+    if code in _SIGNATURE_CODES:
+        # Its message can quote the whole request, so it stays out.
+        text = (
+            f"{request.operation}: AWS refuses the credentials or the signature: {code}. Check the access "
+            f"key, the session token, the Region and this machine's clock"
+        )
+        return CredentialsError(text), Failure.PERMANENT
+    failure = classify(status, code)
+    kind = _CLASSES.get(code, ServiceError)
+    if failure is Failure.THROTTLED:
+        kind = ThrottledError
+    elif kind is InvalidRequestError and "checkpoint token" in message.lower():
+        kind = InvalidTokenError
+    error = kind(
+        operation=request.operation,
+        arn=request.arn,
+        code=code,
+        message=_without(token, message)[:_LONGEST_MESSAGE],
+        status=status,
+        request_id=headers.get("x-amzn-requestid"),
+        retryable=failure is not Failure.PERMANENT,
+    )
+    return error, failure
+
+
+def _code_and_message(status: int, headers: Mapping[str, str], body: bytes) -> tuple[str, str]:
+    if 300 <= status < 400:
+        return f"HTTP {status}", "a redirect, which is not followed"
+    fields = _fields(body)
+    named = [headers.get("x-amzn-errortype"), *map(fields.get, ("__type", "code", "Type"))]
+    code = next((name for name in named if isinstance(name, str) and name), None)
+    texts = (fields.get("message"), fields.get("Message"))
+    message = next((text for text in texts if isinstance(text, str) and text), "")
+    if code is None:
+        return f"HTTP {status}", message
+    code = code.split(":")[0].rsplit("#", 1)[-1]
+    return (code if _CODE.fullmatch(code) else f"HTTP {status}"), message
+
+
+def _fields(body: bytes) -> dict[str, Any]:
+    try:
+        fields = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def _without(token: str, message: str) -> str:
+    for form in (token, quote(token, safe="")):
+        message = message.replace(form, "[checkpoint token]")
+    return message
