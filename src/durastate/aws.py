@@ -272,4 +272,8 @@ def _user_agent(client: Any) -> str:
 
 async def _in_thread(make: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
     """Run a coroutine of aiobotocore's to its end, on another thread and event loop."""
-    return await anyio.to_thread.run_sync(lambda: asyncio.run(make()), abandon_on_cancel=True)
+
+    def run_there() -> _T:
+        return asyncio.run(make())
+
+    return await anyio.to_thread.run_sync(run_there, abandon_on_cancel=True)

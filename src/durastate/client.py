@@ -11,7 +11,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from .aws import Account
 from .bulk import Bulk, Failed, Fetched, FetchedPage, FetchResult, PageResult, Refs
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 _MAX_ITEMS = 1000
 _MAX_ATTEMPTS = 3
 _LONGEST_KEY = 1024
+# An execution has at most 3,000 operations, so this many empty pages mean a server gone astray.
+_MOST_EMPTY_PAGES = 1000
 
 
 class StateClient:
@@ -272,6 +274,7 @@ class _Walk:
         self._max_items = max_items
         self._inline = ref._inline if inline else None
         self._seen = {marker}
+        self._empty_in_a_row = 0
         self._hold: Hold | None = None
 
     async def next(self) -> StatePage:
@@ -282,14 +285,17 @@ class _Walk:
             page = await self._read()
         self._marker = page.next_marker
         self.is_done = self._marker is None
+        self._empty_in_a_row = 0 if page.operations else self._empty_in_a_row + 1
         if not self.is_done and self._marker in self._seen:
-            self.release()
-            raise PaginationError(
-                f"{self._target.arn}: the service sent the same marker a second time, so its "
-                f"listing would never end"
-            )
+            self._refuse("the service sent the same marker a second time")
+        if self._empty_in_a_row > _MOST_EMPTY_PAGES:
+            self._refuse(f"the service sent {_MOST_EMPTY_PAGES} pages in a row without operations")
         self._seen.add(self._marker)
         return page
+
+    def _refuse(self, what: str) -> NoReturn:
+        self.release()
+        raise PaginationError(f"{self._target.arn}: {what}, so the listing would never end")
 
     async def _read(self) -> StatePage:
         calls, target = self._calls, self._target

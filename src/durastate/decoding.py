@@ -120,9 +120,9 @@ def _load(body: bytes | str) -> Any:
     try:
         return json.loads(body, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
-        problem = f"not JSON: {error.msg} at character {error.pos} of {len(body)}"
+        problem = f"not JSON at character {error.pos} of {len(body)}: {error.msg}"
     except UnicodeDecodeError as error:
-        problem = f"not JSON: no UTF-8 at byte {error.start} of {len(body)}"
+        problem = f"not JSON at byte {error.start} of {len(body)}: no UTF-8"
     except RecursionError:
         problem = "nested too deep"
     except ValueError:

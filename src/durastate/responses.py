@@ -74,8 +74,8 @@ def error_of(
     if code in _SIGNATURE_CODES:
         # Its message can quote the whole request, so it stays out.
         text = (
-            f"{request.operation}: AWS refuses the credentials or the signature: {code}. Check the access "
-            f"key, the session token, the Region and this machine's clock"
+            f"{request.operation}: AWS refuses the credentials or the signature: {code}. Check "
+            f"the access key, the session token, the Region and this machine's clock"
         )
         return CredentialsError(text), Failure.PERMANENT
     failure = classify(status, code)

@@ -72,7 +72,7 @@ class RetryPolicy:
     def __post_init__(self) -> None:
         if self.max_attempts is not None and self.max_attempts < 1:
             raise ConfigurationError(
-                f"max_attempts: expected at least 1, found {self.max_attempts}"
+                f"max_attempts: expected at least 1, found {self.max_attempts!r}"
             )
         if not self.attempt_timeout_s > 0:
             raise ConfigurationError(

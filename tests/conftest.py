@@ -1,0 +1,69 @@
+"""What holds for every test: no AWS settings of this machine, no blocked loop, nothing left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+from blockbuster import BlockBuster, blockbuster_ctx
+
+import durastate
+from durastate.emulator import Emulator, World
+
+
+@pytest.fixture(autouse=True)
+def no_aws_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Neither the environment nor the home directory of whoever runs the tests has a say."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    nowhere = tmp_path_factory.getbasetemp()
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(nowhere / "no-config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(nowhere / "no-credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture(autouse=True)
+def nothing_blocks_the_loop() -> Iterator[BlockBuster]:
+    """A call that blocks the event loop, made by the library, is an error."""
+    with blockbuster_ctx("durastate", excluded_modules=["durastate.emulator"]) as buster:
+        for function in buster.functions.values():
+            # aiobotocore's set-up, on a loop of its own in another thread.
+            function.can_block_in("durastate/aws.py", "run_there")
+        yield buster
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(request: pytest.FixtureRequest) -> None:
+    """For tests with an event loop: see `no_task_is_left`."""
+    if request.node.get_closest_marker("asyncio") is not None:
+        request.getfixturevalue("no_task_is_left")
+
+
+@pytest_asyncio.fixture
+async def no_task_is_left() -> AsyncIterator[None]:
+    """Every task that a test started has ended with it."""
+    before = asyncio.all_tasks()
+    yield
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    assert not left, f"left behind: {left}"
+
+
+@pytest_asyncio.fixture
+async def emulator() -> AsyncIterator[Emulator]:
+    """The embedded service with a hundred executions."""
+    async with Emulator(World(seed=1, executions=100)) as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def client(emulator: Emulator) -> AsyncIterator[durastate.StateClient]:
+    """A client of `emulator`."""
+    async with durastate.StateClient(
+        endpoint_url=emulator.endpoint_url, session=emulator.session()
+    ) as opened:
+        yield opened
