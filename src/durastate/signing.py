@@ -42,7 +42,7 @@ class Signer:
         if token:
             self._names += ";x-amz-security-token"
             token_line = f"x-amz-security-token:{' '.join(token.split())}\n"
-        self._base = quote(prefix, safe="/~")
+        self._base = quote(_normal(prefix), safe="/~")
         # The canonical headers on both sides of the date, their names, the hash of the body.
         self._before = f"host:{host}\nx-amz-date:"
         self._after = f"\n{token_line}\n{self._names}\n{_EMPTY_BODY}"
@@ -79,3 +79,14 @@ class Signer:
             f"AWS4-HMAC-SHA256 Credential={self._credentials.access_key}/{self._scope}, "
             f"SignedHeaders={self._names}, Signature="
         )
+
+
+def _normal(path: str) -> str:
+    """Without empty and dot segments, as the canonical path has to be."""
+    segments: list[str] = []
+    for segment in path.split("/"):
+        if segment == "..":
+            del segments[-1:]
+        elif segment not in ("", "."):
+            segments.append(segment)
+    return "".join(f"/{segment}" for segment in segments)

@@ -1,0 +1,66 @@
+"""``python -m durastate.emulator``: serve until interrupted; one JSON line when it is ready."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import sys
+
+from durastate.emulator.behaviour import Options
+from durastate.emulator.faults import FaultPlan
+from durastate.emulator.process import Configuration, serve
+from durastate.emulator.signatures import STANDARD
+from durastate.emulator.world import World
+
+
+def main() -> None:
+    arguments = _parser().parse_args()
+    from_stdin = arguments.config == "-"
+    if arguments.config is None:
+        configuration = _configured(arguments)
+    else:
+        text = sys.stdin.buffer.readline() if from_stdin else arguments.config.encode()
+        configuration = Configuration.from_json(text)
+    gc.freeze()
+    asyncio.run(serve(configuration, watch_stdin=from_stdin))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m durastate.emulator", description=__doc__)
+    add = parser.add_argument
+    add("--port", type=int, default=0, help="on 127.0.0.1; 0 takes a free one")
+    add("--seed", type=int, default=0, help="of the data and the faults")
+    add("--executions", type=int, default=1_000)
+    add("--operations", type=int, default=None, help="per execution; without it a mix")
+    add("--payload-size", type=int, default=None, help="characters; without it a mix")
+    add("--latency", type=float, default=0, metavar="SECONDS", help="added to each answer")
+    add("--rate", type=float, default=None, metavar="PER_SECOND", help="requests allowed")
+    add("--short-pages", type=float, default=0, metavar="SHARE", help="pages that are short")
+    add("--page-bytes", type=int, default=5 * 1024**2)
+    add("--demo", action="store_true", help="a thousand executions, a dozen of them broken")
+    add("--config", help="the whole configuration as JSON; '-' reads it from stdin's first line")
+    return parser
+
+
+def _configured(arguments: argparse.Namespace) -> Configuration:
+    world = World(
+        seed=arguments.seed,
+        executions=arguments.executions,
+        operations=arguments.operations,
+        payload_size=arguments.payload_size,
+    )
+    if arguments.demo:
+        world = World.demo(arguments.seed)
+    faults = FaultPlan.demo(world) if arguments.demo else FaultPlan(seed=arguments.seed)
+    options: Options = {
+        "latency_s": arguments.latency,
+        "rate": arguments.rate,
+        "short_pages": arguments.short_pages,
+        "page_bytes": arguments.page_bytes,
+    }
+    return Configuration(world, faults, (STANDARD,), arguments.port, options)
+
+
+if __name__ == "__main__":
+    main()
