@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,6 +22,7 @@ from .errors import ConfigurationError, CredentialsError
 from .signing import Credentials
 
 if TYPE_CHECKING:
+    import aiohttp
     from aiobotocore.config import AioConfig
     from aiobotocore.session import AioSession
 
@@ -41,7 +43,8 @@ class Endpoint:
     """Where the requests of one Region go.
 
     `origin` is scheme, host and port, `prefix` the path that an endpoint URL of the user's may
-    have. `http` is aiobotocore's AIOHTTPSession.
+    have. `session` is the aiohttp session that aiobotocore itself would send with: its proxies,
+    its TLS settings, its time-outs.
     """
 
     origin: str
@@ -50,7 +53,9 @@ class Endpoint:
     region: str
     is_own: bool
     user_agent: str
-    http: Any = field(repr=False)
+    session: aiohttp.ClientSession = field(repr=False)
+    proxy: str | None = field(repr=False)
+    proxy_headers: dict[str, str] | None = field(repr=False)
 
 
 class Account:
@@ -79,6 +84,7 @@ class Account:
         self._config: Any = config
         self._source: Any = None
         self._credentials: Credentials | None = None
+        self._clock = time.monotonic
         self._next_check = 0.0
         self._refreshing: asyncio.Task[None] | None = None
         self._endpoints: dict[str, Endpoint] = {}
@@ -122,12 +128,13 @@ class Account:
         return await asyncio.shield(task)
 
     async def _resolve(self, region: str) -> Endpoint:
-        endpoint, client = await _in_thread(lambda: self._create_client(region))
+        client, url = await _in_thread(lambda: self._create_client(region))
         self._clients.append(client)
+        endpoint = await _endpoint(client, url, region)
         self._endpoints[region] = endpoint
         return endpoint
 
-    async def _create_client(self, region: str) -> tuple[Endpoint, Any]:
+    async def _create_client(self, region: str) -> tuple[Any, str]:
         from botocore.exceptions import BotoCoreError
 
         try:
@@ -137,38 +144,25 @@ class Account:
                 endpoint_url=self._endpoint_url,
                 config=self._config,
             ).__aenter__()
-            url = urlsplit(await client.generate_presigned_url(_PROBE))
+            return client, await client.generate_presigned_url(_PROBE)
         except (BotoCoreError, ValueError) as error:
             raise ConfigurationError(f"no endpoint for the Region {region!r}: {error}") from error
-        host = url.hostname or ""
-        if ":" in host:
-            host = f"[{host}]"
-        if url.port not in (None, {"http": 80, "https": 443}.get(url.scheme)):
-            host = f"{host}:{url.port}"
-        endpoint = Endpoint(
-            origin=f"{url.scheme}://{host}",
-            host=host,
-            prefix=url.path.removesuffix(_PROBE_PATH),
-            region=region,
-            is_own=not host.startswith((f"lambda.{region}.", f"lambda-fips.{region}.")),
-            user_agent=_user_agent(client),
-            # Private, and the only way to aiobotocore's own proxies, TLS and time-outs.
-            http=client._endpoint.http_session,
-        )
-        return endpoint, client
 
     # Credentials
 
+    def current_credentials(self) -> Credentials | None:
+        """Credentials that are good now; None where `credentials` has to look."""
+        return self._credentials if self._clock() < self._next_check else None
+
     async def credentials(self) -> Credentials:
         """Credentials that are good now, refreshed where they are about to expire."""
-        now = asyncio.get_running_loop().time()
-        if self._credentials is None or now >= self._next_check:
-            self._next_check = now + _EXPIRY_CHECK_S
-            refresh_needed = getattr(self._source, "refresh_needed", None)
-            if refresh_needed is not None and refresh_needed():
-                refreshing = self._refresh()
-                if self._credentials is None or refresh_needed(_MANDATORY_REFRESH_S):
-                    await asyncio.shield(refreshing)
+        self._next_check = self._clock() + _EXPIRY_CHECK_S
+        refresh_needed = getattr(self._source, "refresh_needed", None)
+        if refresh_needed is not None and refresh_needed():
+            refreshing = self._refresh()
+            if refresh_needed(_MANDATORY_REFRESH_S):
+                self._next_check = 0.0
+                await asyncio.shield(refreshing)
         assert self._credentials is not None
         return self._credentials
 
@@ -251,6 +245,29 @@ class Account:
             AioConfig(signature_version=UNSIGNED, max_pool_connections=max_connections)
         )
         self._credentials = await self._frozen()
+
+
+async def _endpoint(client: Any, probe_url: str, region: str) -> Endpoint:
+    url = urlsplit(probe_url)
+    host = url.hostname or ""
+    if ":" in host:
+        host = f"[{host}]"
+    if url.port not in (None, {"http": 80, "https": 443}.get(url.scheme)):
+        host = f"{host}:{url.port}"
+    # These attributes are private, and the only way to what aiobotocore made of the settings.
+    http = client._endpoint.http_session
+    proxy = http._proxy_config.proxy_url_for(probe_url)
+    return Endpoint(
+        origin=f"{url.scheme}://{host}",
+        host=host,
+        prefix=url.path.removesuffix(_PROBE_PATH),
+        region=region,
+        is_own=not host.startswith((f"lambda.{region}.", f"lambda-fips.{region}.")),
+        user_agent=_user_agent(client),
+        session=await http._get_session(proxy),
+        proxy=proxy,
+        proxy_headers=http._proxy_config.proxy_headers_for(proxy) if proxy else None,
+    )
 
 
 def _max_attempts(config: Any, session: Any) -> int | None:

@@ -164,9 +164,9 @@ def _decode_operations(raws: list[Any]) -> list[Operation]:
             operation._end = end = get("EndTimestamp")
             operation._details = details = get(details_name)
             operation._rest = None
-            taken = 4
-            well_formed = type(identity) is str and type(start) in _NUMBERS
-            if well_formed and _EARLIEST <= start <= _LATEST:
+            taken = 0
+            if type(identity) is str and type(start) in _NUMBERS and _EARLIEST <= start <= _LATEST:
+                taken = 4
                 if name is not None:
                     taken += type(name) is str
                 if parent_id is not None:

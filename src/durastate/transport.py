@@ -79,7 +79,7 @@ class HttpTransport:
             raise ConfigurationError("region_name: needed for an execution without an ARN")
         account = self._account
         endpoint = account.known_endpoint(region) or await account.endpoint(region)
-        credentials = await account.credentials()
+        credentials = account.current_credentials() or await account.credentials()
         now = self._clock() + self._skew_s
         signer = self._signer(endpoint, credentials)
         headers = signer.headers(request.path, request.query, now)
@@ -147,14 +147,12 @@ class HttpTransport:
     ) -> Response:
         from yarl import URL
 
-        proxies = endpoint.http._proxy_config
-        proxy = proxies.proxy_url_for(url)
-        session: aiohttp.ClientSession = await endpoint.http._get_session(proxy)
-        extra: dict[str, Any] = (
-            {"proxy": proxy, "proxy_headers": proxies.proxy_headers_for(proxy)} if proxy else {}
-        )
-        async with session.get(
-            URL(url, encoded=True), headers=headers, allow_redirects=False, **extra
+        async with endpoint.session.get(
+            URL(url, encoded=True),
+            headers=headers,
+            allow_redirects=False,
+            proxy=endpoint.proxy,
+            proxy_headers=endpoint.proxy_headers,
         ) as answer:
             if answer.headers.get("Content-Encoding", "identity") != "identity":
                 raise _Unusable("the body is compressed although identity was asked for")

@@ -16,7 +16,6 @@ from durastate.emulator import EmulatorProcess, FaultPlan, World
 
 from .progress import ReadProgress
 
-
 # About what a call takes within a Region, so that the demo shows waiting too.
 _LATENCY_S = 0.05
 
