@@ -302,13 +302,16 @@ class _Walk:
         request = target.request(self._marker, self._max_items)
         response = await calls.answer(request, target.token, await target.ceiling(calls.shared))
         self._hold = response.hold
-        try:
-            page = decode_page(response.body)
-        except DecodingError as error:
-            self.release()
-            error.add_note(f"while reading {target.arn}")
-            raise
         size = len(response.body)
+        try:
+            if not calls.shared.turns.try_take(size):
+                await calls.shared.turns.take(size)
+            page = decode_page(response.body)
+        except BaseException as error:
+            self.release()
+            if isinstance(error, DecodingError):
+                error.add_note(f"while reading {target.arn}")
+            raise
         self.has_read = True
         self.bytes_read += size
         calls.pages += 1

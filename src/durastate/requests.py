@@ -7,12 +7,15 @@ Each equals what botocore's serializer makes of the same arguments.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
 GET_STATE = "GetDurableExecutionState"
 
 _API = "/2025-12-01"
+# What ARNs and tokens are made of; the reserved ones of these characters are five.
+_COMMON = re.compile(r"[A-Za-z0-9._~:/$+=-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +35,24 @@ class Request:
 
 def state_path(arn: str) -> str:
     """The path of GetDurableExecutionState for one execution."""
-    return f"{_API}/durable-executions/{quote(arn, safe='')}/state"
+    return f"{_API}/durable-executions/{_escaped(arn)}/state"
 
 
 def state_query(checkpoint_token: str, marker: str | None, max_items: int) -> str:
     """The query of GetDurableExecutionState, its parameters sorted by name."""
-    token = quote(checkpoint_token, safe="")
+    token = _escaped(checkpoint_token)
     if marker is None:
         return f"CheckpointToken={token}&MaxItems={max_items}"
-    return f"CheckpointToken={token}&Marker={quote(marker, safe='')}&MaxItems={max_items}"
+    return f"CheckpointToken={token}&Marker={_escaped(marker)}&MaxItems={max_items}"
+
+
+def _escaped(text: str) -> str:
+    """`quote(text, safe="")`, which goes through every byte, faster for the common case."""
+    if _COMMON.fullmatch(text) is None:
+        return quote(text, safe="")
+    for reserved, escape in _ESCAPES:
+        text = text.replace(reserved, escape)
+    return text
+
+
+_ESCAPES = ((":", "%3A"), ("/", "%2F"), ("$", "%24"), ("+", "%2B"), ("=", "%3D"))
