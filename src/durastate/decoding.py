@@ -14,19 +14,21 @@ timestamps are epoch seconds (an ISO 8601 string is accepted too), null means ab
 from __future__ import annotations
 
 import json
+import math
 from datetime import datetime, timezone
 from typing import Any, NoReturn, TypeVar
 
 import orjson
 
 from .errors import DecodingError
-from .models import DETAILS_OF_TYPE, Operation, OperationStatus, OperationType, StatePage
+from .models import DETAILS_OF_TYPE, Operation, OperationStatus, OperationType, StatePage, dump_json
 
 _T = TypeVar("_T")
 
 # The first and the last second that a `datetime` can hold.
 _EARLIEST = -62_135_596_800.0
 _LATEST = 253_402_300_799.0
+_FOREVER_MS = 1e15  # beyond both
 
 # Members we do not know may nest this deep. Deeper JSON is no page of this service and would
 # overflow the stack of whoever copies it.
@@ -94,8 +96,7 @@ def decode_event(event: dict[str, Any] | str | bytes) -> tuple[str, str, StatePa
     Its timestamps are integer milliseconds, unlike those of the API; the operations come back in
     the API's seconds. The event is not changed.
     """
-    loaded = _load(event) if isinstance(event, str | bytes) else event
-    members = _require(loaded, dict, "")
+    members = _require(_load(_as_json(event)), dict, "")
     arn = _require(members.get("DurableExecutionArn"), str, "DurableExecutionArn")
     token = _require(members.get("CheckpointToken"), str, "CheckpointToken")
     where = "InitialExecutionState"
@@ -108,6 +109,16 @@ def decode_event(event: dict[str, Any] | str | bytes) -> tuple[str, str, StatePa
         raise DecodingError(f"{where}.{error.path}", error.problem) from None
 
 
+def _as_json(event: dict[str, Any] | str | bytes) -> str | bytes:
+    """JSON text, which is a deep copy too, and is all that the checks have to deal with."""
+    if isinstance(event, str | bytes):
+        return event
+    try:
+        return dump_json(event)
+    except (TypeError, ValueError, RecursionError):
+        raise DecodingError("", "expected an invocation event: JSON, or a dict of it") from None
+
+
 def _load(body: bytes | str) -> Any:
     try:
         return orjson.loads(body)
@@ -116,7 +127,9 @@ def _load(body: bytes | str) -> Any:
     # orjson refuses lone surrogates ("\\ud800"), which JSON's grammar allows. Python's parser
     # takes them; it takes NaN too, which JSON does not have.
     try:
-        return json.loads(body, parse_constant=_refuse_constant)
+        # Decoded first, since json.loads takes bytes in UTF-16 and encoded surrogates too.
+        text = body.decode() if isinstance(body, bytes) else body
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except json.JSONDecodeError as error:
         problem = f"not JSON at character {error.pos} of {len(body)}: {error.msg}"
     except UnicodeDecodeError as error:
@@ -131,6 +144,13 @@ def _load(body: bytes | str) -> Any:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise ValueError(digits)
+    return value
 
 
 def _decode_listing(page: dict[str, Any]) -> StatePage:
@@ -201,11 +221,11 @@ def _decode_unusual(raw: Any, path: str) -> Operation:
     operation.parent_id = take("ParentId", None)
     operation.sub_type = take("SubType", None)
     kind, status = take("Type"), take("Status")
-    operation.type, details_name = _KINDS.get(kind, (kind, ""))
+    operation.type = _KINDS[kind][0] if kind in _KINDS else kind
     operation.status = _STATUSES.get(status, status)
     operation._start = take("StartTimestamp")
     operation._end = take("EndTimestamp", None)
-    operation._details = take(details_name, None)
+    operation._details = take(DETAILS_OF_TYPE[kind], None) if kind in _KINDS else None
     operation._rest = checked or None
     return operation
 
@@ -265,7 +285,8 @@ def _seconds(value: Any, path: str) -> float:
     """Epoch seconds, from a number or from an ISO 8601 string (without an offset: UTC)."""
     if type(value) is str:
         try:
-            moment = datetime.fromisoformat(value)
+            # Without dashes the digits could be a number as well as a date.
+            moment = datetime.fromisoformat(value if "-" in value[:8] else "")
         except ValueError:
             raise DecodingError(path, f"expected {_TIMESTAMP}, found a string") from None
         if moment.tzinfo is None:
@@ -283,15 +304,20 @@ def _from_milliseconds(raw: Any) -> Any:
     """A copy with every timestamp divided by 1,000; what is no operation stays as it is."""
     if type(raw) is not dict:
         return raw
-    copy = {}
-    for name, value in raw.items():
-        if name.endswith("Timestamp") and type(value) in _NUMBERS:
-            copy[name] = value / 1000
-        elif name in DETAILS_OF_TYPE.values():
-            copy[name] = _from_milliseconds(value)
-        else:
-            copy[name] = value
-    return copy
+    scaled = _scaled(raw)
+    for name in DETAILS_OF_TYPE.values():
+        if type(scaled.get(name)) is dict:
+            scaled[name] = _scaled(scaled[name])
+    return scaled
+
+
+def _scaled(raw: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value / 1000
+        if name.endswith("Timestamp") and type(value) in _NUMBERS and abs(value) < _FOREVER_MS
+        else value
+        for name, value in raw.items()
+    }
 
 
 def _require(value: Any, kind: type[_T], path: str) -> _T:

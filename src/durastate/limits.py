@@ -234,7 +234,9 @@ class Admission:
             if wait > 0:
                 soonest = wait if soonest is None else min(soonest, wait)
                 continue
-            self._queues[ceiling].popleft().set_result(None)
+            # The queue goes to the back, so that the next free slot is another's.
+            self._queues[ceiling] = queue = self._queues.pop(ceiling)
+            queue.popleft().set_result(None)
             self.free -= 1
             candidates.append(ceiling)
         self._wake_in(soonest)

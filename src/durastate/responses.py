@@ -29,6 +29,7 @@ from .requests import Request
 from .retries import Failure, classify
 
 _LONGEST_MESSAGE = 500
+_REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9.]{0,99}")
 
 # The signature or the credentials are refused: nothing that this client sends can succeed.
@@ -70,7 +71,7 @@ def error_of(
     `headers` have lower-case names. `token` is blotted out of the message, should the service
     quote it.
     """
-    code, message = _code_and_message(status, headers, body)
+    code, message = _code_and_message(token, status, headers, body)
     if code in _SIGNATURE_CODES:
         # Its message can quote the whole request, so it stays out.
         text = (
@@ -88,15 +89,17 @@ def error_of(
         operation=request.operation,
         arn=request.arn,
         code=code,
-        message=_without(token, message)[:_LONGEST_MESSAGE],
+        message=_presentable(message, token),
         status=status,
-        request_id=headers.get("x-amzn-requestid"),
+        request_id=_request_id(headers),
         retryable=failure is not Failure.PERMANENT,
     )
     return error, failure
 
 
-def _code_and_message(status: int, headers: Mapping[str, str], body: bytes) -> tuple[str, str]:
+def _code_and_message(
+    token: str, status: int, headers: Mapping[str, str], body: bytes
+) -> tuple[str, str]:
     if 300 <= status < 400:
         return f"HTTP {status}", "a redirect, which is not followed"
     fields = _fields(body)
@@ -107,7 +110,9 @@ def _code_and_message(status: int, headers: Mapping[str, str], body: bytes) -> t
     if code is None:
         return f"HTTP {status}", message
     code = code.split(":")[0].rsplit("#", 1)[-1]
-    return (code if _CODE.fullmatch(code) else f"HTTP {status}"), message
+    if not _CODE.fullmatch(code) or token in code:
+        code = f"HTTP {status}"
+    return code, message
 
 
 def _fields(body: bytes) -> dict[str, Any]:
@@ -118,7 +123,14 @@ def _fields(body: bytes) -> dict[str, Any]:
     return fields if isinstance(fields, dict) else {}
 
 
-def _without(token: str, message: str) -> str:
+def _request_id(headers: Mapping[str, str]) -> str | None:
+    given = headers.get("x-amzn-requestid", "")
+    return given if _REQUEST_ID.fullmatch(given) else None
+
+
+def _presentable(message: str, token: str) -> str:
+    """One line without the token and without anything that a terminal would obey."""
     for form in (token, quote(token, safe="")):
         message = message.replace(form, "[checkpoint token]")
-    return message
+    line = " ".join(message.split())[:_LONGEST_MESSAGE]
+    return "".join(character if character.isprintable() else "?" for character in line)
