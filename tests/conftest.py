@@ -64,6 +64,6 @@ async def emulator() -> AsyncIterator[Emulator]:
 async def client(emulator: Emulator) -> AsyncIterator[durastate.StateClient]:
     """A client of `emulator`."""
     async with durastate.StateClient(
-        endpoint_url=emulator.endpoint_url, session=emulator.session()
+        endpoint_url=emulator.endpoint_url, session=emulator.session(), region_name="eu-west-1"
     ) as opened:
         yield opened

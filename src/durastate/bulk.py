@@ -87,6 +87,7 @@ class Bulk(Generic[R]):
         self._permits = asyncio.Semaphore(max_executions)
         self._results: asyncio.Queue[tuple[R, Callable[[], None] | None] | None] = asyncio.Queue()
         self._failure: BaseException | None = None
+        self._is_leaving = False
         self._runner: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -102,10 +103,13 @@ class Bulk(Generic[R]):
         trace: TracebackType | None,
     ) -> Literal[False]:
         assert self._runner is not None
+        self._is_leaving = True
         self._runner.cancel()
-        await _ended(self._runner)
-        while not self._results.empty():
-            self._take(self._results.get_nowait())
+        try:
+            await _ended(self._runner)
+        finally:
+            while not self._results.empty():
+                self._take(self._results.get_nowait())
         return False
 
     def __aiter__(self) -> AsyncIterator[R]:
@@ -167,9 +171,11 @@ class Bulk(Generic[R]):
                     self._start_worker(workers)
                 index, ref = following
                 await self._read(ref, index, self)
-        except Exception as error:
-            if self._failure is None:
+        except BaseException as error:
+            # A cancellation that nobody here asked for came out of the input.
+            if self._failure is None and not self._is_leaving:
                 self._failure = error
+                workers.cancel_scope.cancel()
             raise
 
 

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from .errors import CredentialsError, DurastateError, TransportError
-from .limits import Ceiling, SharedLimits
+from .limits import Ceiling, Hold, SharedLimits
 from .requests import Request
 from .responses import error_of
 from .retries import Failure, Retries
@@ -55,10 +55,13 @@ class Calls:
         self._retries = retries
         self.shared = shared
 
-    async def answer(self, request: Request, token: str, ceiling: Ceiling | None) -> Response:
+    async def answer(
+        self, request: Request, token: str, ceiling: Ceiling | None, hold: Hold
+    ) -> Response:
         """The successful answer to `request`, or the error after the last attempt.
 
-        Every attempt passes the limits anew. The caller releases the answer's `hold`.
+        Every attempt passes the limits anew. `hold` counts the answer's bytes; the caller
+        releases it.
         """
         attempt = 1
         last_retried: Failure | None = None
@@ -67,7 +70,7 @@ class Calls:
             error: DurastateError
             headers = None
             try:
-                response = await self._attempt(request, ceiling)
+                response = await self._attempt(request, ceiling, hold)
             except TransportError as caught:
                 error = caught
                 failure = Failure.TRANSIENT if caught.retryable else Failure.PERMANENT
@@ -75,7 +78,7 @@ class Calls:
                 if 200 <= response.status < 300:
                     self._retries.succeeded(last_retried)
                     return response
-                response.hold.release()
+                hold.release()
                 headers = response.headers
                 error, failure = error_of(
                     request, token, status=response.status, headers=headers, body=response.body
@@ -96,13 +99,13 @@ class Calls:
             self._slept_s += delay_s
             await asyncio.sleep(delay_s)
 
-    async def _attempt(self, request: Request, ceiling: Ceiling | None) -> Response:
+    async def _attempt(self, request: Request, ceiling: Ceiling | None, hold: Hold) -> Response:
         admission = self.shared.admission
         if not admission.try_enter(ceiling):
             await admission.enter(ceiling)
         try:
             self._requests += 1
-            response = await self._transport(request)
+            response = await self._transport(request, hold)
         finally:
             admission.leave()
         self.answered = True

@@ -28,7 +28,7 @@ from .errors import (
     StateTooLargeError,
     TransportError,
 )
-from .limits import Ceiling, Hold, Limits, SharedLimits
+from .limits import Ceiling, Limits, SharedLimits
 from .models import ExecutionState, Operation, StatePage
 from .refs import ExecutionRef, is_token, match_arn, parse_arn
 from .requests import GET_STATE, Request, state_path, state_query
@@ -94,7 +94,6 @@ class StateClient:
         await account.open(max_connections=shared.max_requests)
         transport = HttpTransport(
             account,
-            shared.gate,
             attempt_timeout_s=policy.attempt_timeout_s,
             max_page_bytes=limits.max_page_bytes,
         )
@@ -221,7 +220,7 @@ class StateClient:
 
         async def read(ref: ExecutionRef, index: int, bulk: Bulk[PageResult]) -> None:
             try:
-                walk = _Walk(self, ref, None, max_items)
+                walk = _Walk(self, ref, None, max_items, streamed=True)
                 while True:
                     page = await walk.next()
                     result = FetchedPage(ref, page, walk.is_done, index=index)
@@ -261,6 +260,7 @@ class _Walk:
         max_items: int,
         *,
         inline: bool = True,
+        streamed: bool = False,
     ) -> None:
         if not client._is_open or client._calls is None:
             raise ConfigurationError("the client is not open: use `async with StateClient(…)`")
@@ -275,7 +275,8 @@ class _Walk:
         self._inline = ref._inline if inline else None
         self._seen = {marker}
         self._empty_in_a_row = 0
-        self._hold: Hold | None = None
+        self._streamed = streamed
+        self._hold = self._calls.shared.gate.hold(streamed=streamed)
 
     async def next(self) -> StatePage:
         """The next page. Its bytes count as held until `release`, or until `hand_over`'s call."""
@@ -300,8 +301,8 @@ class _Walk:
     async def _read(self) -> StatePage:
         calls, target = self._calls, self._target
         request = target.request(self._marker, self._max_items)
-        response = await calls.answer(request, target.token, await target.ceiling(calls.shared))
-        self._hold = response.hold
+        ceiling = await target.ceiling(calls.shared)
+        response = await calls.answer(request, target.token, ceiling, self._hold)
         size = len(response.body)
         try:
             if not calls.shared.turns.try_take(size):
@@ -321,14 +322,14 @@ class _Walk:
 
     def release(self) -> None:
         """Stop counting the bytes of the last page as held."""
-        if self._hold is not None:
-            self._hold.release()
-            self._hold = None
+        self._hold.release()
 
-    def hand_over(self) -> Callable[[], None] | None:
-        """What will stop the counting later; the walk itself lets go of the page."""
-        hold, self._hold = self._hold, None
-        return None if hold is None else hold.release
+    def hand_over(self) -> Callable[[], None]:
+        """What will stop the counting later; the walk goes on with a new hold."""
+        hold = self._hold
+        hold.park()
+        self._hold = self._calls.shared.gate.hold(streamed=self._streamed)
+        return hold.release
 
 
 class _Target:

@@ -261,78 +261,116 @@ class Admission:
 class ByteGate:
     """Counts the response bytes that are held undecoded, and pauses reading at the limit.
 
-    One response at a time, the first that found no room, is let through whatever it needs: if
-    all had to wait for each other's bytes, none would ever be complete.
+    If all responses had to wait for each other's bytes, none would ever be complete. So one at
+    a time is privileged: it is let through whatever it needs. A streamed page that is complete
+    and waits for its consumer is *parked*. While there are parked pages no streamed one is
+    privileged, since the consumer is what gets things going; and reads that are not streamed do
+    not wait for parked bytes, since it may be that very consumer who reads.
     """
 
     def __init__(self, limit: int, clock: Callable[[], float]) -> None:
         self.held = 0
-        self.waiting = 0
         self.waited_s = 0.0
         self._limit = limit
         self._clock = clock
+        self._parked = 0
         self._privileged: Hold | None = None
-        self._queue: deque[tuple[Hold, int, asyncio.Future[None]]] = deque()
+        self._queue: list[tuple[Hold, int, asyncio.Future[None]]] = []
 
-    def hold(self) -> Hold:
+    @property
+    def waiting(self) -> int:
+        return len(self._queue)
+
+    def hold(self, *, streamed: bool = False) -> Hold:
         """A new, empty hold, for one response."""
-        return Hold(self)
+        return Hold(self, streamed=streamed)
 
     def _try_add(self, hold: Hold, count: int) -> bool:
-        if self.held + count > self._limit and hold is not self._privileged:
-            if self._privileged is not None:
+        in_the_way = self.held if hold.streamed else self.held - self._parked
+        if in_the_way + count > self._limit and hold is not self._privileged:
+            if self._privileged is not None or (hold.streamed and self._parked):
                 return False
             self._privileged = hold
         self.held += count
         hold.count += count
         return True
 
+    def _is_in_turn(self, hold: Hold) -> bool:
+        """Whether nobody who could go on was there before."""
+        return hold is self._privileged or all(
+            other.streamed and not hold.streamed for other, _, _ in self._queue
+        )
+
     async def _add(self, hold: Hold, count: int) -> None:
         place = asyncio.get_running_loop().create_future()
-        self._queue.append((hold, count, place))
+        entry = (hold, count, place)
+        self._queue.append(entry)
         since = self._clock()
-        self.waiting += 1
         try:
             await place
         finally:
-            self.waiting -= 1
+            if entry in self._queue:
+                self._queue.remove(entry)
             self.waited_s += self._clock() - since
+
+    def _park(self, hold: Hold) -> None:
+        hold.is_parked = True
+        self._parked += hold.count
+        if self._privileged is hold:
+            self._privileged = None
+            self._admit()
 
     def _release(self, hold: Hold) -> None:
         self.held -= hold.count
+        if hold.is_parked:
+            self._parked -= hold.count
+            hold.is_parked = False
         hold.count = 0
         if self._privileged is hold:
             self._privileged = None
-        while self._queue:
-            waiting, count, place = self._queue[0]
-            if not place.cancelled():
-                if not self._try_add(waiting, count):
-                    return
+        self._admit()
+
+    def _admit(self) -> None:
+        still_waiting = []
+        for entry in self._queue:
+            hold, count, place = entry
+            if place.done():
+                continue
+            if self._try_add(hold, count):
                 place.set_result(None)
-            self._queue.popleft()
+            else:
+                still_waiting.append(entry)
+        self._queue = still_waiting
 
 
 class Hold:
-    """The undecoded bytes of one response."""
+    """The undecoded bytes of one response; `streamed`: until its consumer has taken the page."""
 
-    __slots__ = ("_gate", "count")
+    __slots__ = ("_gate", "count", "is_parked", "streamed")
 
-    def __init__(self, gate: ByteGate) -> None:
+    def __init__(self, gate: ByteGate, *, streamed: bool) -> None:
         self._gate = gate
         self.count = 0
+        self.streamed = streamed
+        self.is_parked = False
 
     def try_add(self, count: int) -> bool:
         """Count bytes that have arrived; False, uncounted, where there is no room for them."""
         gate = self._gate
-        in_turn = not gate._queue or self is gate._privileged
+        in_turn = not gate._queue or gate._is_in_turn(self)
         return in_turn and gate._try_add(self, count)
 
     async def add(self, count: int) -> None:
         """Count bytes that have arrived, after waiting for room."""
         await self._gate._add(self, count)
 
+    def park(self) -> None:
+        """The page is complete and waits for its consumer."""
+        if self.count:
+            self._gate._park(self)
+
     def release(self) -> None:
-        """The bytes are decoded or dropped. Releasing twice does no harm."""
+        """The bytes are decoded, taken or dropped. Releasing twice does no harm."""
         if self.count:
             self._gate._release(self)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .aws import Account, Endpoint
 from .errors import ConfigurationError, DeadlineError, TransportError
-from .limits import ByteGate, Hold
+from .limits import Hold
 from .requests import Request
 from .signing import Credentials, Signer
 
@@ -31,22 +31,23 @@ _TOLERATED_SKEW_S = 240.0
 class Response:
     """An answer, whole. Header names are in lower case.
 
-    `hold` counts the body's bytes against `Limits.max_bytes_in_flight` until it is released.
     `signed_at` and `signed_with` are what the request claimed.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
-    hold: Hold = field(repr=False)
     signed_at: float = 0.0
     signed_with: Credentials | None = field(default=None, repr=False)
 
 
 class Transport(Protocol):
-    """Sends one request; raises `TransportError` where no whole answer comes."""
+    """Sends one request; raises `TransportError` where no whole answer comes.
 
-    async def __call__(self, request: Request) -> Response: ...
+    The bytes of the answer are counted on `hold`, which is empty again after an exception.
+    """
+
+    async def __call__(self, request: Request, hold: Hold) -> Response: ...
 
     async def mend(self, response: Response) -> bool:
         """After a 403: correct the clock or renew the credentials; False if nothing changed."""
@@ -59,14 +60,12 @@ class HttpTransport:
     def __init__(
         self,
         account: Account,
-        gate: ByteGate,
         *,
         attempt_timeout_s: float,
         max_page_bytes: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._account = account
-        self._gate = gate
         self._timeout_s = attempt_timeout_s
         self._max_page_bytes = max_page_bytes
         self._clock = clock
@@ -74,7 +73,7 @@ class HttpTransport:
         self._signers: dict[str, tuple[Credentials, Signer]] = {}
         self._timeouts: dict[aiohttp.ClientSession, aiohttp.ClientTimeout] = {}
 
-    async def __call__(self, request: Request) -> Response:
+    async def __call__(self, request: Request, hold: Hold) -> Response:
         region = request.region or self._account.region
         if region is None:
             raise ConfigurationError("region_name: needed for an execution without an ARN")
@@ -88,7 +87,7 @@ class HttpTransport:
         headers["Accept-Encoding"] = "identity"
         headers["User-Agent"] = endpoint.user_agent
         url = f"{endpoint.origin}{endpoint.prefix}{request.path}?{request.query}"
-        response = await self._exchange(endpoint, url, headers, request)
+        response = await self._exchange(endpoint, url, headers, request, hold)
         response.signed_at = now
         response.signed_with = credentials
         return response
@@ -113,11 +112,15 @@ class HttpTransport:
         return signer
 
     async def _exchange(
-        self, endpoint: Endpoint, url: str, headers: dict[str, str], request: Request
+        self,
+        endpoint: Endpoint,
+        url: str,
+        headers: dict[str, str],
+        request: Request,
+        hold: Hold,
     ) -> Response:
         import aiohttp
 
-        hold = self._gate.hold()
         try:
             async with asyncio.timeout(self._timeout_s) as deadline:
                 return await self._send(endpoint, url, headers, hold, deadline)
@@ -160,7 +163,7 @@ class HttpTransport:
                 raise _Unusable("the body is compressed although identity was asked for")
             body = await self._read(answer, hold, deadline)
             lowered = {name.lower(): value for name, value in answer.headers.items()}
-            return Response(answer.status, lowered, body, hold)
+            return Response(answer.status, lowered, body)
 
     def _socket_timeouts(self, session: aiohttp.ClientSession) -> aiohttp.ClientTimeout:
         """The configured time-outs, without a read time-out that the deadline makes needless.
