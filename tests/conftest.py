@@ -15,7 +15,9 @@ from durastate.emulator import Emulator, World
 
 
 @pytest.fixture(autouse=True)
-def no_aws_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+def no_aws_settings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Neither the environment nor the home directory of whoever runs the tests has a say."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)

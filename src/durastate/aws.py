@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import anyio.to_thread
 
@@ -260,7 +260,7 @@ async def _endpoint(client: Any, probe_url: str, region: str) -> Endpoint:
     return Endpoint(
         origin=f"{url.scheme}://{host}",
         host=host,
-        prefix=url.path.removesuffix(_PROBE_PATH),
+        prefix=quote(url.path.removesuffix(_PROBE_PATH), safe="/%~!$&'()*+,;=:@"),
         region=region,
         is_own=not host.startswith((f"lambda.{region}.", f"lambda-fips.{region}.")),
         user_agent=_user_agent(client),

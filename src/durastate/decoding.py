@@ -86,7 +86,7 @@ def decode_page(body: bytes) -> StatePage:
     Required members, containers and the types of all known members are checked here, so reading
     an attribute never fails later. Raises `DecodingError`, which says where and shows no value.
     """
-    page = _require(_load(body), dict, "")
+    page = _require(load_json(body), dict, "")
     return _decode_listing(page)
 
 
@@ -96,7 +96,7 @@ def decode_event(event: dict[str, Any] | str | bytes) -> tuple[str, str, StatePa
     Its timestamps are integer milliseconds, unlike those of the API; the operations come back in
     the API's seconds. The event is not changed.
     """
-    members = _require(_load(_as_json(event)), dict, "")
+    members = _require(load_json(_as_json(event)), dict, "")
     arn = _require(members.get("DurableExecutionArn"), str, "DurableExecutionArn")
     token = _require(members.get("CheckpointToken"), str, "CheckpointToken")
     where = "InitialExecutionState"
@@ -119,7 +119,8 @@ def _as_json(event: dict[str, Any] | str | bytes) -> str | bytes:
         raise DecodingError("", "expected an invocation event: JSON, or a dict of it") from None
 
 
-def _load(body: bytes | str) -> Any:
+def load_json(body: bytes | str) -> Any:
+    """The JSON value in `body`, lone surrogates admitted; `DecodingError` for anything else."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -161,7 +162,7 @@ def _decode_listing(page: dict[str, Any]) -> StatePage:
     return StatePage(operations, marker or None)
 
 
-def _decode_operations(raws: list[Any]) -> list[Operation]:
+def _decode_operations(raws: list[Any]) -> list[Operation]:  # noqa: PLR0912
     """The operations of a page. Uses up `raws`, so that each dict is freed when it is done with.
 
     Besides memory this saves the garbage collector's visits: what is freed makes up for what is
@@ -184,27 +185,44 @@ def _decode_operations(raws: list[Any]) -> list[Operation]:
             operation._end = end = get("EndTimestamp")
             operation._details = details = get(details_name)
             operation._rest = None
-            taken = 0
-            if type(identity) is str and type(start) in _NUMBERS and _EARLIEST <= start <= _LATEST:
-                taken = 4
-                if name is not None:
-                    taken += type(name) is str
-                if parent_id is not None:
-                    taken += type(parent_id) is str
-                if sub_type is not None:
-                    taken += type(sub_type) is str
-                if end is not None:
-                    taken += type(end) in _NUMBERS and _EARLIEST <= end <= _LATEST
-                if details is not None:
-                    taken += type(details) is dict and _well_formed(details)
-            # A member that is null, unknown or not well-formed was not counted.
-            plain = taken == len(raw)
-        except (KeyError, TypeError, AttributeError):
-            plain = False
-        operations.append(
-            operation if plain else _decode_unusual(raw, f"Operations[{len(operations)}]")
-        )
+            if (
+                type(identity) is not str
+                or type(start) not in _NUMBERS
+                or not _EARLIEST <= start <= _LATEST
+            ):
+                raise _Unusual
+            taken = 4
+            if name is not None:
+                if type(name) is not str:
+                    raise _Unusual
+                taken += 1
+            if parent_id is not None:
+                if type(parent_id) is not str:
+                    raise _Unusual
+                taken += 1
+            if sub_type is not None:
+                if type(sub_type) is not str:
+                    raise _Unusual
+                taken += 1
+            if end is not None:
+                if type(end) not in _NUMBERS or not _EARLIEST <= end <= _LATEST:
+                    raise _Unusual
+                taken += 1
+            if details is not None:
+                if type(details) is not dict or not _well_formed(details):
+                    raise _Unusual
+                taken += 1
+            plain = taken == len(raw)  # Otherwise a member is null or unknown.
+        except (_Unusual, KeyError, TypeError, AttributeError):
+            plain = False  # Dealt with out here, so that no error hangs on a value of the page.
+        if not plain:
+            operation = _decode_unusual(raw, f"Operations[{len(operations)}]")
+        operations.append(operation)
     return operations
+
+
+class _Unusual(Exception):
+    """What the loop of `_decode_operations` does not take."""
 
 
 def _decode_unusual(raw: Any, path: str) -> Operation:

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-import orjson
-
+from .decoding import load_json
 from .errors import (
     AccessDeniedError,
     CredentialsError,
+    DecodingError,
     EncryptionKeyError,
     ExecutionNotFoundError,
     InvalidRequestError,
@@ -91,7 +91,7 @@ def error_of(
         code=code,
         message=_presentable(message, token),
         status=status,
-        request_id=_request_id(headers),
+        request_id=_request_id(headers, token),
         retryable=failure is not Failure.PERMANENT,
     )
     return error, failure
@@ -117,15 +117,15 @@ def _code_and_message(
 
 def _fields(body: bytes) -> dict[str, Any]:
     try:
-        fields = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        fields = load_json(body)
+    except DecodingError:
         return {}
     return fields if isinstance(fields, dict) else {}
 
 
-def _request_id(headers: Mapping[str, str]) -> str | None:
+def _request_id(headers: Mapping[str, str], token: str) -> str | None:
     given = headers.get("x-amzn-requestid", "")
-    return given if _REQUEST_ID.fullmatch(given) else None
+    return given if _REQUEST_ID.fullmatch(given) and token not in given else None
 
 
 def _presentable(message: str, token: str) -> str:

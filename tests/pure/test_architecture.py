@@ -1,0 +1,160 @@
+"""Who may import whom, and what `import durastate` may load."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import durastate
+
+_ROOT = Path(durastate.__file__).parent
+_CORE = (
+    "models",
+    "errors",
+    "decoding",
+    "refs",
+    "requests",
+    "signing",
+    "retries",
+    "limits",
+    "responses",
+    "aws",
+    "transport",
+    "bulk",
+    "calls",
+)
+MAY_IMPORT = {
+    "errors": set(),
+    "models": {"errors"},
+    "decoding": {"models", "errors"},
+    "refs": {"models", "errors", "decoding"},
+    "requests": {"errors", "models"},
+    "signing": {"errors", "models"},
+    "retries": {"errors", "models"},
+    "limits": {"errors", "models"},
+    "responses": {"errors", "models", "decoding", "requests", "retries"},
+    "aws": {"errors", "signing"},
+    "transport": {"errors", "models", "requests", "signing", "limits", "aws"},
+    "bulk": {"errors", "models", "refs"},
+    "calls": {"errors", "models", "limits", "requests", "responses", "retries", "transport"},
+    "client": set(_CORE),
+    "": {*_CORE, "client"},
+    "cli": {*_CORE, "client", "emulator", ""},
+    "emulator": {"models", "errors", "requests"},
+}
+# For the version in the user agent; this runs long after the package has been imported.
+_ALLOWED_LATE = {("aws", "__version__")}
+_HEAVY = {"aiobotocore", "botocore", "aiohttp", "yarl"}
+_MAY_BE_HEAVY = {"aws", "transport", "emulator", "cli"}
+
+
+def parts() -> dict[str, list[Path]]:
+    """The files of each module or subpackage of ours; "" is the package itself."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(_ROOT.rglob("*.py")):
+        first = path.relative_to(_ROOT).parts[0]
+        name = "" if first == "__init__.py" else first.removesuffix(".py")
+        found.setdefault(name, []).append(path)
+    return found
+
+
+def statements(path: Path, *, typing_too: bool) -> Iterator[ast.Import | ast.ImportFrom]:
+    """The imports in a file, inside functions too; with or without those for type checkers."""
+
+    def walk(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        if not typing_too and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            return
+        for child in ast.iter_child_nodes(node):
+            yield from walk(child)
+
+    yield from walk(ast.parse(path.read_text(encoding="utf-8"), str(path)))
+
+
+def absolute(path: Path, statement: ast.Import | ast.ImportFrom) -> list[str]:
+    """The dotted names that a statement imports."""
+    if isinstance(statement, ast.Import):
+        return [alias.name for alias in statement.names]
+    package = ["durastate", *path.relative_to(_ROOT).parts[:-1]]
+    base = package[: len(package) - statement.level + 1] if statement.level else []
+    module = ".".join([*base, *([statement.module] if statement.module else [])])
+    return [f"{module}.{alias.name}" for alias in statement.names]
+
+
+def imports_of(name: str) -> set[str]:
+    """Which of our modules `name` imports; names of the package itself as themselves."""
+    found = set()
+    for path in parts()[name]:
+        for statement in statements(path, typing_too=True):
+            for imported in absolute(path, statement):
+                top, *rest = imported.split(".")
+                if top == "durastate":
+                    found.add(rest[0] if rest else "")
+    return found
+
+
+def test_every_module_is_in_the_table() -> None:
+    assert set(parts()) <= set(MAY_IMPORT), "add the module to the table, and say what it may use"
+
+
+@pytest.mark.parametrize("name", sorted(parts()))
+def test_a_module_imports_only_what_the_table_allows(name: str) -> None:
+    allowed = MAY_IMPORT[name] | {name}
+    public = set(durastate.__all__) | {"__version__"}
+    for imported in imports_of(name):
+        if (name, imported) in _ALLOWED_LATE:
+            continue
+        if "" in allowed and imported in public:
+            continue  # `from durastate import StateClient`
+        assert imported in allowed, f"{name} imports {imported}"
+
+
+def test_the_table_has_no_cycle() -> None:
+    above: dict[str, set[str]] = {name: set(below) for name, below in MAY_IMPORT.items()}
+    while above:
+        leaves = {name for name, below in above.items() if not below & set(above)}
+        assert leaves, f"a cycle among {sorted(above)}"
+        above = {name: below for name, below in above.items() if name not in leaves}
+
+
+@pytest.mark.parametrize("name", sorted(set(parts()) - _MAY_BE_HEAVY))
+def test_only_the_edge_uses_aiobotocore_botocore_and_aiohttp(name: str) -> None:
+    for path in parts()[name]:
+        for statement in statements(path, typing_too=False):
+            tops = {imported.split(".")[0] for imported in absolute(path, statement)}
+            assert not tops & _HEAVY, f"{path.name}: line {statement.lineno}"
+
+
+def fresh_interpreter(code: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": str(_ROOT.parent), "PATH": ""},
+    )
+    return done.stdout.split()
+
+
+def test_import_durastate_loads_nothing_heavy() -> None:
+    loaded = {name.split(".")[0] for name in fresh_interpreter("import durastate")}
+    assert "durastate" in loaded
+    assert not loaded & (_HEAVY | {"click", "rich", "boto3"})
+
+
+def test_import_durastate_loads_neither_the_command_nor_the_emulator() -> None:
+    loaded = {".".join(name.split(".")[:2]) for name in fresh_interpreter("import durastate")}
+    assert "durastate.client" in loaded
+    assert not loaded & {"durastate.cli", "durastate.emulator"}
+
+
+def test_the_public_names_are_sorted_and_exist() -> None:
+    assert durastate.__all__ == sorted(durastate.__all__)
+    assert all(hasattr(durastate, name) for name in durastate.__all__)
+    assert len(set(durastate.__all__)) == len(durastate.__all__)

@@ -1,0 +1,290 @@
+"""Every public name as a user writes it, for `mypy --strict`; a type that widens fails there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal, assert_never, assert_type
+
+import durastate
+from durastate import (
+    AccessDeniedError,
+    CallbackDetails,
+    ChainedInvokeDetails,
+    ConfigurationError,
+    ContextDetails,
+    CredentialsError,
+    DeadlineError,
+    DecodingError,
+    DurastateError,
+    EncryptionKeyError,
+    ErrorObject,
+    ExecutionDetails,
+    ExecutionNotFoundError,
+    ExecutionRef,
+    ExecutionState,
+    Failed,
+    Fetched,
+    FetchedPage,
+    FetchResult,
+    InvalidRefError,
+    InvalidRequestError,
+    InvalidTokenError,
+    Limits,
+    MissingTokenError,
+    Operation,
+    OperationStatus,
+    OperationType,
+    PaginationError,
+    RetryPolicy,
+    ServiceError,
+    StateClient,
+    StatePage,
+    StateTooLargeError,
+    Statistics,
+    StepDetails,
+    ThrottledError,
+    TransportError,
+    WaitDetails,
+    decode_page,
+)
+
+
+def references(event: dict[str, Any]) -> Iterable[ExecutionRef]:
+    ref = ExecutionRef("arn", "token")
+    yield ref
+    yield ExecutionRef("arn")
+    yield ExecutionRef(arn="arn", checkpoint_token=None)
+    yield ExecutionRef.from_event(event)
+    yield ExecutionRef.from_event("{}")
+    yield ExecutionRef.from_event(b"{}")
+    assert_type(ref.arn, str)
+    assert_type(ref.checkpoint_token, str | None)
+    parts: tuple[str, ...] = (
+        ref.partition,
+        ref.region,
+        ref.account,
+        ref.function_name,
+        ref.version,
+        ref.execution_name,
+        ref.execution_id,
+    )
+    assert len(parts) == 7
+
+
+async def more_references() -> AsyncIterator[ExecutionRef]:
+    yield ExecutionRef("arn", "token")
+
+
+async def one_execution(ref: ExecutionRef) -> None:
+    limits = Limits(
+        max_requests=10,
+        max_bytes_in_flight=1,
+        max_page_bytes=1,
+        max_state_bytes=1,
+        quota_share="default",
+        rates={"GetDurableExecutionState": 10.5},
+        burst=5,
+    )
+    policy = RetryPolicy(max_attempts=5, attempt_timeout_s=3.5)
+    async with StateClient(
+        session=None,
+        region_name="eu-west-1",
+        profile_name=None,
+        endpoint_url=None,
+        config=None,
+        limits=limits,
+        retry=policy,
+    ) as client:
+        assert_type(client, StateClient)
+        assert_type(await client.get_state(ref), ExecutionState)
+        assert_type(await client.get_state(ref, max_items=0, timeout_s=5), ExecutionState)
+        page = await client.get_page(ref, marker="m", max_items=10, timeout_s=2.5)
+        assert_type(page, StatePage)
+        async for each in client.iter_pages(ref, marker=None, max_items=1000):
+            assert_type(each, StatePage)
+        counted = client.statistics()
+        assert_type(counted, Statistics)
+        numbers: list[int] = [
+            counted.requests,
+            counted.pages,
+            counted.operations,
+            counted.bytes,
+            counted.retries,
+            counted.throttles,
+            counted.in_flight,
+            counted.waiting,
+        ]
+        seconds: list[float] = [
+            counted.waited_for_requests_s,
+            counted.waited_for_rate_s,
+            counted.waited_for_bytes_s,
+            counted.waited_for_retries_s,
+        ]
+        assert numbers
+        assert seconds
+
+
+def narrowed_by_match(result: FetchResult) -> ExecutionState | None:
+    match result:
+        case Fetched(ref, state):
+            assert_type(ref, ExecutionRef)
+            assert_type(state, ExecutionState)
+            x: ExecutionState = result.state
+            nothing: None = result.error
+            assert nothing is None
+            return x
+        case Failed(ref, error):
+            assert_type(ref, ExecutionRef)
+            assert_type(error, DurastateError)
+            failure: DurastateError = result.error
+            assert failure is error
+            return None
+        case _:
+            assert_never(result)
+
+
+def narrowed_by_isinstance(result: FetchResult) -> int:
+    assert_type(result.ref, ExecutionRef)
+    assert_type(result.index, int)
+    if isinstance(result, Failed):
+        assert_type(result.error, DurastateError)
+        assert_type(result.state, None)
+        return -1
+    assert_type(result, Fetched)
+    return len(result.state.operations)
+
+
+def narrowed_by_the_error(result: FetchResult) -> ExecutionState | None:
+    # Both have both members, so one can be asked without a class.
+    assert_type(result.error, DurastateError | None)
+    assert_type(result.state, ExecutionState | None)
+    return result.state
+
+
+async def many_executions(client: StateClient, refs: list[ExecutionRef]) -> None:
+    async with client.fetch_many(refs, max_executions=8, max_items=100) as results:
+        async for result in results:
+            narrowed_by_match(result)
+            narrowed_by_isinstance(result)
+            narrowed_by_the_error(result)
+    async with client.fetch_many(more_references()) as results:
+        assert_type(await anext(results), Fetched | Failed)
+    async with client.stream_pages(more_references(), max_executions=8, max_items=100) as pages:
+        async for step in pages:
+            match step:
+                case FetchedPage(ref, page, is_last):
+                    assert_type(ref, ExecutionRef)
+                    assert_type(page, StatePage)
+                    assert_type(is_last, bool)
+                case Failed(ref, error):
+                    assert_type(error, DurastateError)
+                case _:
+                    assert_never(step)
+
+
+def states(state: ExecutionState) -> None:
+    assert_type(state.arn, str)
+    source: Literal["state", "event", "history"] = state.source
+    assert source
+    assert_type(state.operations, list[Operation])
+    assert_type(state.by_id, Mapping[str, Operation])
+    assert_type(state.children("id"), Sequence[Operation])
+    assert_type(state.roots, Sequence[Operation])
+    assert_type(state.execution, Operation | None)
+    assert_type(state.input_payload, str | None)
+    assert_type(state.to_dict(), dict[str, Any])
+    assert_type(state.to_json(), bytes)
+
+
+def pages(body: bytes) -> StatePage:
+    page = decode_page(body)
+    assert_type(page, StatePage)
+    assert_type(page.operations, list[Operation])
+    assert_type(page.next_marker, str | None)
+    assert_type(len(page), int)
+    for operation in page:
+        assert_type(operation, Operation)
+    return StatePage([], None)
+
+
+def operations(operation: Operation) -> None:
+    assert_type(operation.id, str)
+    assert_type(operation.parent_id, str | None)
+    assert_type(operation.name, str | None)
+    assert_type(operation.type, OperationType | str)
+    assert_type(operation.sub_type, str | None)
+    assert_type(operation.status, OperationStatus | str)
+    assert_type(operation.start_timestamp, datetime)
+    assert_type(operation.end_timestamp, datetime | None)
+    assert_type(operation.execution_details, ExecutionDetails | None)
+    assert_type(operation.context_details, ContextDetails | None)
+    assert_type(operation.step_details, StepDetails | None)
+    assert_type(operation.wait_details, WaitDetails | None)
+    assert_type(operation.callback_details, CallbackDetails | None)
+    assert_type(operation.chained_invoke_details, ChainedInvokeDetails | None)
+    assert_type(operation.to_dict(), dict[str, Any])
+    if operation.status is OperationStatus.FAILED and operation.type is OperationType.STEP:
+        text: str = operation.status
+        assert text
+
+
+def details(
+    *,
+    execution: ExecutionDetails,
+    context: ContextDetails,
+    step: StepDetails,
+    wait: WaitDetails,
+    callback: CallbackDetails,
+    chained: ChainedInvokeDetails,
+) -> None:
+    assert_type(execution.input_payload, str | None)
+    assert_type(context.replay_children, bool | None)
+    assert_type(context.result, str | None)
+    assert_type(context.error, ErrorObject | None)
+    assert_type(step.attempt, int | None)
+    assert_type(step.next_attempt_timestamp, datetime | None)
+    assert_type(step.result, str | None)
+    assert_type(step.error, ErrorObject | None)
+    assert_type(wait.scheduled_end_timestamp, datetime | None)
+    assert_type(callback.callback_id, str | None)
+    assert_type(callback.result, str | None)
+    assert_type(callback.error, ErrorObject | None)
+    assert_type(chained.result, str | None)
+    assert_type(chained.error, ErrorObject | None)
+    assert_type(chained.to_dict(), dict[str, Any])
+    if step.error is not None:
+        assert_type(step.error.error_type, str | None)
+        assert_type(step.error.error_message, str | None)
+        assert_type(step.error.error_data, str | None)
+        assert_type(step.error.stack_trace, list[str] | None)
+
+
+def remedies(error: DurastateError) -> str:
+    """Every class of the tree in an order that reaches each."""
+    match error:
+        case ThrottledError() | InvalidTokenError() | InvalidRequestError():
+            assert_type(error.retryable, bool)
+        case ExecutionNotFoundError() | AccessDeniedError() | EncryptionKeyError():
+            assert_type(error.status, int)
+        case ServiceError():
+            assert_type(error.request_id, str | None)
+            return error.operation + error.arn + error.code + error.message
+        case DeadlineError():
+            timeout: TimeoutError = error
+            return str(timeout)
+        case TransportError():
+            assert_type(error.retryable, bool)
+        case DecodingError():
+            return error.path
+        case PaginationError() | StateTooLargeError():
+            return str(error)
+        case CredentialsError() | InvalidRefError() | MissingTokenError():
+            return str(error)
+        case ConfigurationError():
+            return str(error)
+    return ""
+
+
+def test_every_public_name_is_used_here() -> None:
+    assert set(durastate.__all__) <= set(globals())
