@@ -90,15 +90,22 @@ class Account:
         self._endpoints: dict[str, Endpoint] = {}
         self._resolving: dict[str, asyncio.Task[Endpoint]] = {}
         self._clients: list[Any] = []
+        self.is_closed = False
 
     async def open(self, *, max_connections: int) -> None:
         """Load the session and the credentials, and the default Region's endpoint if any."""
-        await _in_thread(lambda: self._load(max_connections))
-        if self.region is not None:
-            await self.endpoint(self.region)
+        self.is_closed = False
+        try:
+            await _in_thread(lambda: self._load(max_connections))
+            if self.region is not None:
+                await self.endpoint(self.region)
+        except BaseException:
+            await self.close()
+            raise
 
     async def close(self) -> None:
         """Cancel what is under way and close the HTTP sessions."""
+        self.is_closed = True
         tasks = [*self._resolving.values(), *([self._refreshing] if self._refreshing else [])]
         for task in tasks:
             task.cancel()
@@ -109,6 +116,12 @@ class Account:
         self._endpoints.clear()
 
     # Endpoints
+
+    @property
+    def names_an_endpoint(self) -> bool:
+        """Whether the user asked for another endpoint than AWS's, as far as can be seen here."""
+        variables = ("AWS_ENDPOINT_URL_LAMBDA", "AWS_ENDPOINT_URL")
+        return self._endpoint_url is not None or any(map(os.environ.get, variables))
 
     def known_endpoint(self, region: str) -> Endpoint | None:
         """The endpoint of a Region that was asked for before."""
@@ -123,14 +136,25 @@ class Account:
         if task is None:
             task = asyncio.create_task(self._resolve(region))
             self._resolving[region] = task
-            task.add_done_callback(lambda _: self._resolving.pop(region))
+            task.add_done_callback(lambda done: self._resolved(region, done))
         # One waiter's cancellation must not end the look-up of the others.
         return await asyncio.shield(task)
+
+    def _resolved(self, region: str, task: asyncio.Task[Endpoint]) -> None:
+        del self._resolving[region]
+        _retrieve(task)
 
     async def _resolve(self, region: str) -> Endpoint:
         client, url = await _in_thread(lambda: self._create_client(region))
         self._clients.append(client)
-        endpoint = await _endpoint(client, url, region)
+        try:
+            endpoint = await _endpoint(client, url, region)
+        except OSError as error:
+            # Private, like all that _endpoint takes from aiobotocore.
+            bundle = client._endpoint.http_session._verify
+            raise ConfigurationError(
+                f"the CA bundle {bundle!r} or the client certificate cannot be loaded: {error}"
+            ) from error
         self._endpoints[region] = endpoint
         return endpoint
 
@@ -183,8 +207,7 @@ class Account:
 
     def _refreshed(self, task: asyncio.Task[None]) -> None:
         self._refreshing = None
-        if not task.cancelled():
-            task.exception()  # An advisory refresh has no waiter; a mandatory one raises it.
+        _retrieve(task)
 
     async def _freeze(self, reload: bool) -> None:
         if self._session_is_ours:
@@ -217,7 +240,7 @@ class Account:
         from aiobotocore.httpsession import AIOHTTPSession
         from aiobotocore.session import AioSession
         from botocore import UNSIGNED
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 
         try:
             if self._session is None:
@@ -229,9 +252,10 @@ class Account:
                 self.region = os.environ.get("AWS_REGION") or session.get_config_variable("region")
             given = self._config or session.get_default_client_config() or AioConfig()
             self.max_attempts = _max_attempts(given, session)
+        except (ProfileNotFound, ValueError) as error:
+            raise ConfigurationError(f"{error}") from error
         except (BotoCoreError, ClientError, OSError) as error:
-            kind = ConfigurationError if type(error).__name__ == "ProfileNotFound" else None
-            raise (kind or CredentialsError)(f"{error}") from error
+            raise CredentialsError(f"{error}") from error
         if self._source is None:
             raise CredentialsError(
                 "no credentials found: set AWS_PROFILE or AWS_ACCESS_KEY_ID and "
@@ -245,6 +269,12 @@ class Account:
             AioConfig(signature_version=UNSIGNED, max_pool_connections=max_connections)
         )
         self._credentials = await self._frozen()
+
+
+def _retrieve(task: asyncio.Task[Any]) -> None:
+    """Keep asyncio from reporting an exception that no waiter is left to see."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def _endpoint(client: Any, probe_url: str, region: str) -> Endpoint:

@@ -28,7 +28,7 @@ from .errors import (
     StateTooLargeError,
     TransportError,
 )
-from .limits import Ceiling, Limits, SharedLimits
+from .limits import Ceiling, Limits, SharedLimits, Stream
 from .models import ExecutionState, Operation, StatePage
 from .refs import ExecutionRef, is_token, match_arn, parse_arn
 from .requests import GET_STATE, Request, state_path, state_query
@@ -217,10 +217,11 @@ class StateClient:
         with a page that `is_last`, or with a `Failed`; what came before that is then incomplete.
         """
         _check_max_items(max_items)
+        stream = Stream()
 
         async def read(ref: ExecutionRef, index: int, bulk: Bulk[PageResult]) -> None:
             try:
-                walk = _Walk(self, ref, None, max_items, streamed=True)
+                walk = _Walk(self, ref, None, max_items, stream=stream)
                 while True:
                     page = await walk.next()
                     result = FetchedPage(ref, page, walk.is_done, index=index)
@@ -260,7 +261,7 @@ class _Walk:
         max_items: int,
         *,
         inline: bool = True,
-        streamed: bool = False,
+        stream: Stream | None = None,
     ) -> None:
         if not client._is_open or client._calls is None:
             raise ConfigurationError("the client is not open: use `async with StateClient(…)`")
@@ -269,14 +270,14 @@ class _Walk:
         self.has_read = False
         self.bytes_read = 0
         self._calls = client._calls
-        self._target = _Target(ref, client._account)
+        self._target = _Target(ref, client._account, self._calls.shared)
         self._marker = marker
         self._max_items = max_items
         self._inline = ref._inline if inline else None
         self._seen = {marker}
         self._empty_in_a_row = 0
-        self._streamed = streamed
-        self._hold = self._calls.shared.gate.hold(streamed=streamed)
+        self._stream = stream
+        self._hold = self._calls.shared.gate.hold(stream)
 
     async def next(self) -> StatePage:
         """The next page. Its bytes count as held until `release`, or until `hand_over`'s call."""
@@ -300,9 +301,8 @@ class _Walk:
 
     async def _read(self) -> StatePage:
         calls, target = self._calls, self._target
-        request = target.request(self._marker, self._max_items)
-        ceiling = await target.ceiling(calls.shared)
-        response = await calls.answer(request, target.token, ceiling, self._hold)
+        request = await target.request(self._marker, self._max_items)
+        response = await calls.answer(request, target.token, target.ceiling, self._hold)
         size = len(response.body)
         try:
             if not calls.shared.turns.try_take(size):
@@ -328,14 +328,14 @@ class _Walk:
         """What will stop the counting later; the walk goes on with a new hold."""
         hold = self._hold
         hold.park()
-        self._hold = self._calls.shared.gate.hold(streamed=self._streamed)
+        self._hold = self._calls.shared.gate.hold(self._stream)
         return hold.release
 
 
 class _Target:
-    """A reference that was checked: where its requests go and what they say."""
+    """Where the requests for one reference go, and what they say; checked before the first."""
 
-    def __init__(self, ref: ExecutionRef, account: Account) -> None:
+    def __init__(self, ref: ExecutionRef, account: Account, shared: SharedLimits) -> None:
         if ref.checkpoint_token is None:
             raise MissingTokenError(
                 f"checkpoint_token: GetDurableExecutionState needs one for {ref.arn}. It is in "
@@ -343,40 +343,49 @@ class _Target:
             )
         self.arn = ref.arn
         self.token = ref.checkpoint_token
+        self.ceiling: Ceiling | None = None
         self._account = account
-        parts = match_arn(ref.arn)
-        self._region = account.region if parts is None else parts.region
-        self._owner = None if parts is None else parts.account
-        if parts is None or not is_token(self.token):
-            self._check_key_of_own_endpoint()
+        self._shared = shared
+        self._path = ""
+        self._region = ""
+
+    async def request(self, marker: str | None, max_items: int) -> Request:
+        if not self._path:
+            await self._check()
+        query = state_query(self.token, marker, max_items)
+        return Request(GET_STATE, self.arn, self._region, self._path, query)
+
+    async def _check(self) -> None:
+        account = self._account
+        parts = match_arn(self.arn)
+        region = account.region if parts is None else parts.region
+        if region is None:
+            if not account.names_an_endpoint:
+                parse_arn(self.arn)
+            raise ConfigurationError("region_name: none is configured, and a key has none either")
+        endpoint = account.known_endpoint(region) or await account.endpoint(region)
+        if endpoint.is_own:
+            self._check_for_own_endpoint()
+        else:
+            parse_arn(self.arn)
+            if not is_token(self.token):
+                raise InvalidRefError(
+                    "checkpoint_token: expected base64 of 1 to 2,048 characters, as the "
+                    "invocation event has it"
+                )
+        owner = None if parts is None else parts.account
+        self.ceiling = self._shared.ceiling(GET_STATE, owner, region, own_endpoint=endpoint.is_own)
+        self._region = region
         self._path = state_path(self.arn)
 
-    def _check_key_of_own_endpoint(self) -> None:
+    def _check_for_own_endpoint(self) -> None:
         """Local servers have keys and tokens of other forms than AWS; only they may."""
-        endpoint = self._account.known_endpoint(self._region) if self._region else None
-        if endpoint is None or not endpoint.is_own:
-            parse_arn(self.arn)
-            raise InvalidRefError(
-                "checkpoint_token: expected base64 of 1 to 2,048 characters, as the invocation "
-                "event has it"
-            )
         if not isinstance(self.arn, str) or not 0 < len(self.arn) <= _LONGEST_KEY:
             raise InvalidRefError("arn: expected 1 to 1,024 characters")
         if self.arn in (".", ".."):
             raise InvalidRefError("arn: expected a key, found a relative path")
         if not isinstance(self.token, str) or not self.token:
             raise InvalidRefError("checkpoint_token: expected a string that is not empty")
-
-    def request(self, marker: str | None, max_items: int) -> Request:
-        query = state_query(self.token, marker, max_items)
-        return Request(GET_STATE, self.arn, self._path, query, self._region)
-
-    async def ceiling(self, shared: SharedLimits) -> Ceiling | None:
-        region = self._region
-        if region is None:
-            raise ConfigurationError("region_name: needed to sign, and none is configured")
-        endpoint = self._account.known_endpoint(region) or await self._account.endpoint(region)
-        return shared.ceiling(GET_STATE, self._owner, region, own_endpoint=endpoint.is_own)
 
 
 def _check_max_items(max_items: int) -> None:

@@ -263,9 +263,9 @@ class ByteGate:
 
     If all responses had to wait for each other's bytes, none would ever be complete. So one at
     a time is privileged: it is let through whatever it needs. A streamed page that is complete
-    and waits for its consumer is *parked*. While there are parked pages no streamed one is
-    privileged, since the consumer is what gets things going; and reads that are not streamed do
-    not wait for parked bytes, since it may be that very consumer who reads.
+    and waits for its consumer is *parked*. A stream with parked pages gets no privilege, since
+    its consumer is what gets it going; and no other read waits for them, since it may be that
+    very consumer who reads.
     """
 
     def __init__(self, limit: int, clock: Callable[[], float]) -> None:
@@ -281,14 +281,14 @@ class ByteGate:
     def waiting(self) -> int:
         return len(self._queue)
 
-    def hold(self, *, streamed: bool = False) -> Hold:
-        """A new, empty hold, for one response."""
-        return Hold(self, streamed=streamed)
+    def hold(self, stream: Stream | None = None) -> Hold:
+        """A new, empty hold, for one response; of a stream, until its consumer has the page."""
+        return Hold(self, stream or Stream())
 
     def _try_add(self, hold: Hold, count: int) -> bool:
-        in_the_way = self.held if hold.streamed else self.held - self._parked
+        in_the_way = self.held - self._parked + hold.stream.parked
         if in_the_way + count > self._limit and hold is not self._privileged:
-            if self._privileged is not None or (hold.streamed and self._parked):
+            if self._privileged is not None or hold.stream.parked:
                 return False
             self._privileged = hold
         self.held += count
@@ -298,7 +298,7 @@ class ByteGate:
     def _is_in_turn(self, hold: Hold) -> bool:
         """Whether nobody who could go on was there before."""
         return hold is self._privileged or all(
-            other.streamed and not hold.streamed for other, _, _ in self._queue
+            other.stream.parked and other.stream is not hold.stream for other, _, _ in self._queue
         )
 
     async def _add(self, hold: Hold, count: int) -> None:
@@ -315,6 +315,7 @@ class ByteGate:
 
     def _park(self, hold: Hold) -> None:
         hold.is_parked = True
+        hold.stream.parked += hold.count
         self._parked += hold.count
         if self._privileged is hold:
             self._privileged = None
@@ -323,6 +324,7 @@ class ByteGate:
     def _release(self, hold: Hold) -> None:
         self.held -= hold.count
         if hold.is_parked:
+            hold.stream.parked -= hold.count
             self._parked -= hold.count
             hold.is_parked = False
         hold.count = 0
@@ -343,15 +345,24 @@ class ByteGate:
         self._queue = still_waiting
 
 
+class Stream:
+    """The bytes of one stream's pages that wait for its consumer."""
+
+    __slots__ = ("parked",)
+
+    def __init__(self) -> None:
+        self.parked = 0
+
+
 class Hold:
-    """The undecoded bytes of one response; `streamed`: until its consumer has taken the page."""
+    """The undecoded bytes of one response."""
 
-    __slots__ = ("_gate", "count", "is_parked", "streamed")
+    __slots__ = ("_gate", "count", "is_parked", "stream")
 
-    def __init__(self, gate: ByteGate, *, streamed: bool) -> None:
+    def __init__(self, gate: ByteGate, stream: Stream) -> None:
         self._gate = gate
         self.count = 0
-        self.streamed = streamed
+        self.stream = stream
         self.is_parked = False
 
     def try_add(self, count: int) -> bool:

@@ -99,10 +99,11 @@ def parse_arn(arn: str) -> ExecutionArn:
     """The parts of `arn`; raises `InvalidRefError` where it is no durable execution's ARN."""
     parts = match_arn(arn)
     if parts is None:
-        shown = arn if isinstance(arn, str) and len(arn) <= 200 else type(arn).__name__
+        # What is no ARN at all may be a token that took its place, so it is not shown.
+        shown = arn if isinstance(arn, str) and arn.startswith("arn:") else type(arn).__name__
         raise InvalidRefError(
             f"arn: expected arn:PARTITION:lambda:REGION:ACCOUNT:function:NAME:VERSION"
-            f"/durable-execution/NAME/ID, found {shown!r}"
+            f"/durable-execution/NAME/ID, found {shown[:200]!r}"
         )
     return parts
 

@@ -22,15 +22,15 @@ _COMMON = re.compile(r"[A-Za-z0-9._~:/$+=-]*")
 class Request:
     """A GET request: everything but the host, the credentials and the time.
 
-    `region` says which endpoint it belongs to; None where the reference is no ARN. `query` holds
-    the checkpoint token, so it is in no `repr`.
+    `region` says which endpoint it belongs to. `query` holds the checkpoint token, so it is in
+    no `repr`.
     """
 
     operation: str
     arn: str
+    region: str
     path: str
     query: str = field(repr=False)
-    region: str | None = None
 
 
 def state_path(arn: str) -> str:

@@ -74,10 +74,10 @@ class HttpTransport:
         self._timeouts: dict[aiohttp.ClientSession, aiohttp.ClientTimeout] = {}
 
     async def __call__(self, request: Request, hold: Hold) -> Response:
-        region = request.region or self._account.region
-        if region is None:
-            raise ConfigurationError("region_name: needed for an execution without an ARN")
+        region = request.region
         account = self._account
+        if account.is_closed:
+            raise ConfigurationError("the client was left while this call was under way")
         endpoint = account.known_endpoint(region) or await account.endpoint(region)
         credentials = account.current_credentials() or await account.credentials()
         now = self._clock() + self._skew_s

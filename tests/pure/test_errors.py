@@ -37,7 +37,7 @@ from durastate.retries import Failure
 from .strategies import ARN, as_body, get_state_model, plain_text, some
 
 TOKEN = "U0VDUkVU+/tok=="
-REQUEST = Request(GET_STATE, ARN, "/path", "CheckpointToken=U0VDUkVU%2B%2Ftok%3D%3D", "eu-west-1")
+REQUEST = Request(GET_STATE, ARN, "eu-west-1", "/path", "CheckpointToken=U0VDUkVU%2B%2Ftok%3D%3D")
 
 
 def drawn_tree() -> dict[str, str]:

@@ -87,6 +87,6 @@ def test_the_query_is_sorted_as_the_signature_wants(token: str, marker: str, ite
 
 @pytest.mark.parametrize("show", [repr, str])
 def test_a_request_shows_no_token(show: Any) -> None:
-    request = Request(GET_STATE, ARN, state_path(ARN), state_query("SECRET", "MARK", 1), "r")
+    request = Request(GET_STATE, ARN, "r", state_path(ARN), state_query("SECRET", "MARK", 1))
     assert "SECRET" not in show(request)
     assert ARN in show(request)
