@@ -83,7 +83,7 @@ def error_of(
     kind = _CLASSES.get(code, ServiceError)
     if failure is Failure.THROTTLED:
         kind = ThrottledError
-    elif kind is InvalidRequestError and "checkpoint token" in message.lower():
+    elif kind is InvalidRequestError and "checkpointtoken" in message.lower().replace(" ", ""):
         kind = InvalidTokenError
     error = kind(
         operation=request.operation,

@@ -9,6 +9,7 @@ the execution stays within the service's maximum of 3,000.
 from __future__ import annotations
 
 from hashlib import blake2b
+from math import ceil
 from random import Random
 from typing import Any
 
@@ -253,11 +254,15 @@ class Story:
 
     def _tick(self) -> float:
         self._clock += 0.001 + self._random.expovariate(4)
+        if self._random.random() < 0.1:
+            # The service's timestamps are JSON numbers of either kind, whole and fractional.
+            self._clock = float(ceil(self._clock))
         return self._stamp(self._clock)
 
-    def _stamp(self, moment: float) -> float:
-        """Whole seconds now and then: the service's timestamps are JSON numbers of either kind."""
-        return int(moment) if self._random.random() < 0.1 else round(moment, 3)
+    @staticmethod
+    def _stamp(moment: float) -> float:
+        rounded = round(moment, 3)
+        return int(rounded) if rounded.is_integer() else rounded
 
     def _payload(self) -> str:
         if self._payload_size is not None:
