@@ -287,6 +287,9 @@ async def _endpoint(client: Any, probe_url: str, region: str) -> Endpoint:
     # These attributes are private, and the only way to what aiobotocore made of the settings.
     http = client._endpoint.http_session
     proxy = http._proxy_config.proxy_url_for(probe_url)
+    session = await http._get_session(proxy)
+    # aiohttp would send a GET again unasked, past the rate ceiling and the retry quota.
+    session._retry_connection = False
     return Endpoint(
         origin=f"{url.scheme}://{host}",
         host=host,
@@ -294,7 +297,7 @@ async def _endpoint(client: Any, probe_url: str, region: str) -> Endpoint:
         region=region,
         is_own=not host.startswith((f"lambda.{region}.", f"lambda-fips.{region}.")),
         user_agent=_user_agent(client),
-        session=await http._get_session(proxy),
+        session=session,
         proxy=proxy,
         proxy_headers=http._proxy_config.proxy_headers_for(proxy) if proxy else None,
     )
