@@ -295,7 +295,10 @@ async def _endpoint(client: Any, probe_url: str, region: str) -> Endpoint:
         host=host,
         prefix=quote(url.path.removesuffix(_PROBE_PATH), safe="/%~!$&'()*+,;=:@"),
         region=region,
-        is_own=not host.startswith((f"lambda.{region}.", f"lambda-fips.{region}.")),
+        is_own=not (
+            # An interface endpoint of a VPC is configured like one's own, and is AWS.
+            host.startswith((f"lambda.{region}.", f"lambda-fips.{region}.")) or ".vpce." in host
+        ),
         user_agent=_user_agent(client),
         session=session,
         proxy=proxy,

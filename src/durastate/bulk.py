@@ -110,6 +110,7 @@ class Bulk(Generic[R]):
         finally:
             while not self._results.empty():
                 self._take(self._results.get_nowait())
+            self._results.put_nowait(None)  # For whoever iterates still.
         return False
 
     def __aiter__(self) -> AsyncIterator[R]:

@@ -32,7 +32,7 @@ from .limits import Ceiling, Limits, SharedLimits, Stream
 from .models import ExecutionState, Operation, StatePage
 from .refs import ExecutionRef, is_token, match_arn, parse_arn
 from .requests import GET_STATE, Request, state_path, state_query
-from .retries import Retries, RetryPolicy
+from .retries import Retries, RetryPolicy, check_seconds
 from .transport import HttpTransport
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class StateClient:
         `timeout_s` bounds the whole call, waiting for limits included; `DeadlineError` after it.
         """
         walk = _Walk(self, ref, marker, max_items, inline=False)
-        async with _deadline(timeout_s, f"get_page of {ref.arn}"):
+        async with _deadline(timeout_s, f"get_page of {walk.arn}"):
             page = await walk.next()
         walk.release()
         return page
@@ -164,11 +164,11 @@ class StateClient:
         not hold is read, and nothing at all where it is complete. `timeout_s` bounds the whole
         call, waiting for limits included; `DeadlineError` after it.
         """
-        async with _deadline(timeout_s, f"get_state of {ref.arn}"):
-            return await self._read_state(ref, max_items)
-
-    async def _read_state(self, ref: ExecutionRef, max_items: int) -> ExecutionState:
         walk = _Walk(self, ref, None, max_items)
+        async with _deadline(timeout_s, f"get_state of {walk.arn}"):
+            return await self._read_state(walk)
+
+    async def _read_state(self, walk: _Walk) -> ExecutionState:
         operations: list[Operation] = []
         while not walk.is_done:
             page = await walk.next()
@@ -176,10 +176,10 @@ class StateClient:
             operations += page.operations
             if walk.bytes_read > self._limits.max_state_bytes:
                 raise StateTooLargeError(
-                    f"{ref.arn}: more than max_state_bytes={self._limits.max_state_bytes} after "
+                    f"{walk.arn}: more than max_state_bytes={self._limits.max_state_bytes} after "
                     f"{len(operations)} operations. stream_pages and iter_pages read it in parts"
                 )
-        return ExecutionState(ref.arn, operations, source="state" if walk.has_read else "event")
+        return ExecutionState(walk.arn, operations, source="state" if walk.has_read else "event")
 
     # Many executions
 
@@ -198,11 +198,12 @@ class StateClient:
         async def read(ref: ExecutionRef, index: int, bulk: Bulk[FetchResult]) -> None:
             result: FetchResult
             try:
-                result = Fetched(ref, await self._read_state(ref, max_items), index=index)
+                walk = _Walk(self, ref, None, max_items)
+                result = Fetched(ref, await self._read_state(walk), index=index)
             except DurastateError as error:
                 if self._ends_the_run(error):
                     raise
-                result = Failed(ref, error, index=index)
+                result = _failed(ref, error, index)
             bulk.deliver(result)
 
         return Bulk(refs, read, max_executions)
@@ -232,7 +233,7 @@ class StateClient:
             except DurastateError as error:
                 if self._ends_the_run(error):
                     raise
-                bulk.deliver(Failed(ref, error, index=index))
+                bulk.deliver(_failed(ref, error, index))
 
         return Bulk(refs, read, max_executions)
 
@@ -248,6 +249,11 @@ class StateClient:
         if self._calls is None:
             raise ConfigurationError("the client was never entered: use `async with`")
         return self._calls.statistics()
+
+
+def _failed(ref: ExecutionRef, error: DurastateError, index: int) -> Failed:
+    # The frames of its traceback hold the pages that were read before it.
+    return Failed(ref, error.with_traceback(None), index=index)
 
 
 class _Walk:
@@ -266,9 +272,14 @@ class _Walk:
         if not client._is_open or client._calls is None:
             raise ConfigurationError("the client is not open: use `async with StateClient(…)`")
         _check_max_items(max_items)
+        if not isinstance(ref, ExecutionRef):
+            raise ConfigurationError(f"ref: expected an ExecutionRef, found {type(ref).__name__}")
+        if marker is not None and not isinstance(marker, str):
+            raise ConfigurationError(f"marker: expected a string, found {type(marker).__name__}")
         self.is_done = False
         self.has_read = False
         self.bytes_read = 0
+        self.arn = ref.arn
         self._calls = client._calls
         self._target = _Target(ref, client._account, self._calls.shared)
         self._marker = marker
@@ -297,7 +308,7 @@ class _Walk:
 
     def _refuse(self, what: str) -> NoReturn:
         self.release()
-        raise PaginationError(f"{self._target.arn}: {what}, so the listing would never end")
+        raise PaginationError(f"{self.arn}: {what}, so the listing would never end")
 
     async def _read(self) -> StatePage:
         calls, target = self._calls, self._target
@@ -311,7 +322,7 @@ class _Walk:
         except BaseException as error:
             self.release()
             if isinstance(error, DecodingError):
-                error.add_note(f"while reading {target.arn}")
+                error.add_note(f"while reading {self.arn}")
             raise
         self.has_read = True
         self.bytes_read += size
@@ -338,7 +349,7 @@ class _Target:
     def __init__(self, ref: ExecutionRef, account: Account, shared: SharedLimits) -> None:
         if ref.checkpoint_token is None:
             raise MissingTokenError(
-                f"checkpoint_token: GetDurableExecutionState needs one for {ref.arn}. It is in "
+                f"checkpoint_token: GetDurableExecutionState needs one for {ref.arn!r}. It is in "
                 f"the invocation event of the durable function"
             )
         self.arn = ref.arn
@@ -397,8 +408,8 @@ def _check_max_items(max_items: int) -> None:
 
 @asynccontextmanager
 async def _deadline(timeout_s: float | None, what: str) -> AsyncIterator[None]:
-    if timeout_s is not None and not timeout_s > 0:
-        raise ConfigurationError(f"timeout_s: expected more than 0 seconds, found {timeout_s!r}")
+    if timeout_s is not None:
+        check_seconds("timeout_s", timeout_s)
     try:
         async with asyncio.timeout(timeout_s):
             yield

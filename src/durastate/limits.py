@@ -66,6 +66,8 @@ class Limits:
                 f"quota_share: expected None, 'default' or a number above 0, at most 1, "
                 f"found {share!r}"
             )
+        if not isinstance(self.rates, Mapping):
+            raise ConfigurationError("rates: expected a mapping of requests a second by call name")
         for call, rate in self.rates.items():
             if call not in _QUOTAS:
                 raise ConfigurationError(f"rates: expected one of {list(_QUOTAS)}, found {call!r}")

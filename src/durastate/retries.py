@@ -70,14 +70,18 @@ class RetryPolicy:
     attempt_timeout_s: float = 30.0
 
     def __post_init__(self) -> None:
-        if self.max_attempts is not None and self.max_attempts < 1:
+        attempts = self.max_attempts
+        if attempts is not None and (type(attempts) is not int or attempts < 1):
             raise ConfigurationError(
                 f"max_attempts: expected at least 1, found {self.max_attempts!r}"
             )
-        if not self.attempt_timeout_s > 0:
-            raise ConfigurationError(
-                f"attempt_timeout_s: expected more than 0 seconds, found {self.attempt_timeout_s}"
-            )
+        check_seconds("attempt_timeout_s", self.attempt_timeout_s)
+
+
+def check_seconds(name: str, seconds: object) -> None:
+    """Refuse what is no length of time."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
+        raise ConfigurationError(f"{name}: expected more than 0 seconds, found {seconds!r}")
 
 
 def classify(status: int, code: str) -> Failure:

@@ -159,9 +159,11 @@ class HttpTransport:
             proxy_headers=endpoint.proxy_headers,
             timeout=self._socket_timeouts(endpoint.session),
         ) as answer:
-            if answer.headers.get("Content-Encoding", "identity") != "identity":
-                raise _Unusable("the body is compressed although identity was asked for")
             body = await self._read(answer, hold, deadline)
+            if answer.headers.get("Content-Encoding", "identity") != "identity":
+                if answer.ok:
+                    raise _Unusable("the body is compressed although identity was asked for")
+                body = b""  # An error's status says enough.
             lowered = {name.lower(): value for name, value in answer.headers.items()}
             return Response(answer.status, lowered, body)
 
