@@ -100,10 +100,10 @@ def parse_arn(arn: str) -> ExecutionArn:
     parts = match_arn(arn)
     if parts is None:
         # What is no ARN at all may be a token that took its place, so it is not shown.
-        shown = arn if isinstance(arn, str) and arn.startswith("arn:") else type(arn).__name__
+        shown = repr(arn[:200]) if str(arn).startswith("arn:") else "something else"
         raise InvalidRefError(
             f"arn: expected arn:PARTITION:lambda:REGION:ACCOUNT:function:NAME:VERSION"
-            f"/durable-execution/NAME/ID, found {shown[:200]!r}"
+            f"/durable-execution/NAME/ID, found {shown}"
         )
     return parts
 

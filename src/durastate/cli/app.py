@@ -1,25 +1,175 @@
-"""The commands: what they are called, what they take, and how they end.
+"""The commands: what they are called and what they take. What they do is in modules of their own.
 
-Results go to stdout, everything else to stderr. Exit codes: 0 complete, 130 interrupted, 252
-usage, 253 configuration or credentials, 254 the service, 255 anything else.
+Those are imported when a command runs, so that `durastate --help` is quick.
 """
 
 from __future__ import annotations
 
-import asyncio
+import os
 import sys
+from pathlib import Path
+from typing import Any
 
 import click
 
-from durastate import ConfigurationError, DurastateError, __version__
+from durastate import __version__
 
-_INTERRUPTED, _USAGE, _CONFIGURATION, _SERVICE, _OTHER = 130, 252, 253, 254, 255
+from .ending import COMPLETE, OTHER, USAGE, code_of, message_of
+from .options import Connection, Number, connection_options
+from .plain import plain
+
+_SHELLS = ("bash", "zsh", "fish")
+_COMPLETE_VARIABLE = "_DURASTATE_COMPLETE"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="durastate")
-def commands() -> None:
-    """Read the state of AWS Lambda durable executions, of many at once."""
+@click.pass_context
+def commands(context: click.Context) -> None:
+    """Read the state of AWS Lambda durable executions, of many at once; never change it.
+
+    Results go to stdout, everything else to stderr. A checkpoint token is never an argument.
+
+    \b
+    Exit codes: 0 complete, 2 some executions failed, 130 interrupted, 252 usage,
+    253 configuration or credentials, 254 the service, 255 anything else.
+
+    \b
+    Examples:
+      durastate demo
+      durastate fetch refs.jsonl -o states.jsonl
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(USAGE)
+
+
+@commands.command()
+@click.argument("arn")
+@click.option(
+    "--token-file", metavar="FILE", type=click.Path(), help="File that holds the checkpoint token."
+)
+@click.option("--token-env", metavar="NAME", help="Environment variable that holds it.")
+@click.option("--token", metavar="-", help="Only -: read it from stdin, hidden on a terminal.")
+@click.option(
+    "--output",
+    type=click.Choice(("table", "json", "jsonl")),
+    default="table",
+    show_default=True,
+    help="A tree without payloads; the whole state as one JSON object; one operation a line. "
+    "Both kinds of JSON hold payloads and callback ids.",
+)
+@connection_options
+def get(
+    *,
+    arn: str,
+    token_file: str | None,
+    token_env: str | None,
+    token: str | None,
+    output: str,
+    max_items: int,
+    **connection: Any,
+) -> None:
+    """Print the state of one durable execution.
+
+    Its checkpoint token is in the invocation event of the durable function.
+
+    \b
+    Example:
+      durastate get "$ARN" --token-file token.txt --output json | jq .operations[].Status
+    """
+    from durastate import ExecutionRef
+
+    from .get import run_get
+    from .tokens import read_token
+
+    ref = ExecutionRef(arn, read_token(token_file, token_env, token))
+    run_get(Connection(**connection), ref, max_items, output)
+
+
+@commands.command()
+@click.argument("refs", type=click.Path(allow_dash=True))
+@click.option(
+    "-o",
+    "--out",
+    required=True,
+    metavar="OUT.jsonl",
+    type=click.Path(path_type=Path),
+    help="File to write, readable by you alone. It must not exist, except with --resume.",
+)
+@click.option(
+    "--payloads",
+    type=click.Choice(("full", "none", "size", "hash")),
+    default="full",
+    show_default=True,
+    help="Keep payloads, leave them out, or put their size, or size and SHA-256, in their place. "
+    "Payloads are InputPayload, Result, ErrorMessage, ErrorData, StackTrace, CallbackId and every "
+    "member that this version does not know. Short values can be guessed from their SHA-256.",
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with OUT: skip what it holds, drop a torn last line, read failures again.",
+)
+@click.option("--quiet", is_flag=True, help="No progress; the summary is printed all the same.")
+@click.option(
+    "--max-executions",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    help="Executions read at once. Each is held in memory whole.",
+)
+@click.option(
+    "--max-requests",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="HTTP requests in flight at once.  [default: 64]",
+)
+@connection_options
+def fetch(
+    *,
+    refs: str,
+    out: Path,
+    payloads: str,
+    resume: bool,
+    quiet: bool,
+    max_executions: int,
+    max_items: int,
+    **connection: Any,
+) -> int:
+    """Read many durable executions into a file of JSON Lines.
+
+    REFS is a file, or - for stdin, of lines that are {"arn": …, "checkpoint_token": …} or the
+    invocation event of a durable function. OUT gets a line for each complete execution, in the
+    order of completion: arn, source (state, or event where the event held everything) and
+    operations as the service gives them. What could not be read is in OUT.failures.jsonl beside
+    it, with the line of REFS and the reason.
+
+    After Ctrl-C, a crash or a full disk OUT holds whole lines; the same command with --resume
+    goes on.
+
+    \b
+    Example:
+      durastate fetch refs.jsonl -o states.jsonl --payloads none --rate 100
+    """
+    from .fetch import Job, run_fetch
+
+    if str(out) == "-":
+        raise click.UsageError("-o takes a file: a run that is broken off goes on with it")
+    job = Job(
+        refs=refs,
+        out=out,
+        payloads=payloads,
+        resume=resume,
+        quiet=quiet,
+        max_executions=max_executions,
+        max_items=max_items,
+    )
+    return run_fetch(job, Connection(**connection))
 
 
 @commands.command()
@@ -29,35 +179,143 @@ def demo() -> None:
     Starts durastate's embedded service in a process of its own, with 1,000 made-up executions
     of which a dozen are broken in different ways, reads them all, and sums up.
 
-    Example: durastate demo
+    \b
+    Example:
+      durastate demo
     """
     from .demo import run_demo
+    from .running import run
 
-    asyncio.run(run_demo())
+    run(run_demo())
+
+
+@commands.command()
+@click.option(
+    "--port",
+    metavar="N",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="On 127.0.0.1.  [default: a free one]",
+)
+@click.option(
+    "--executions", metavar="N", type=click.IntRange(min=1), default=1_000, show_default=True
+)
+@click.option(
+    "--operations",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Per execution.  [default: a realistic mix]",
+)
+@click.option(
+    "--latency",
+    metavar="SECONDS",
+    type=Number(min=0),
+    default=0.0,
+    help="Added to each answer.",
+)
+@click.option(
+    "--rate",
+    metavar="N",
+    type=Number(min=0, min_open=True),
+    help="Requests a second that are answered; the others are throttled.",
+)
+@click.option(
+    "--faults",
+    metavar="PLAN",
+    default="none",
+    show_default=True,
+    help="demo (a dozen broken executions and 2 % of faults that pass), SHARE of the answers that "
+    "go wrong once, or KIND,…:SHARE such as throttle,reset:0.05.",
+)
+@click.option(
+    "--seed",
+    metavar="N",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Of the data and the faults.",
+)
+@click.option(
+    "--write-refs",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write references to all executions, for fetch. It must not exist.  [default: to a "
+    "thousand, in a temporary file]",
+)
+def emulator(latency: float, **options: Any) -> None:
+    """Serve made-up executions on this machine until Ctrl-C, to try things against.
+
+    An imitation of GetDurableExecutionState that verifies signatures; not the service. Prints
+    what to put into the environment of durastate or of any AWS SDK, and a line to try.
+
+    \b
+    Example:
+      durastate emulator --executions 5000 --latency 0.05 --faults demo --write-refs refs.jsonl
+    """
+    from .emulator import Service, run_emulator
+
+    run_emulator(Service(latency_s=latency, **options))
+
+
+@commands.command()
+@click.argument("shell", type=click.Choice(_SHELLS))
+def completion(shell: str) -> None:
+    """Print a script that completes durastate's commands and options in a shell.
+
+    \b
+    Examples:
+      echo 'eval "$(durastate completion bash)"' >> ~/.bashrc
+      echo 'eval "$(durastate completion zsh)"' >> ~/.zshrc
+      durastate completion fish > ~/.config/fish/completions/durastate.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    found = get_completion_class(shell)
+    assert found is not None
+    click.echo(found(commands, {}, "durastate", _COMPLETE_VARIABLE).source())
 
 
 def run() -> int:
     """Run the command line and return the exit code."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        commands.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        return _fail("interrupted", _INTERRUPTED)
-    except KeyboardInterrupt:
-        return _fail("interrupted", _INTERRUPTED)
-    except click.ClickException as error:
+        code = commands.main(
+            prog_name="durastate", complete_var=_COMPLETE_VARIABLE, standalone_mode=False
+        )
+        sys.stdout.flush()
+    except click.UsageError as error:
         error.show()
-        return _USAGE
-    except ConfigurationError as error:
-        return _fail(str(error), _CONFIGURATION)
-    except DurastateError as error:
-        return _fail(str(error), _SERVICE)
+        return USAGE
     except BrokenPipeError:
-        # Whoever read our output has gone; nothing is left to say, not even at exit.
-        sys.stderr.close()
-        return _OTHER
-    return 0
+        return _nobody_reads()
+    except SystemExit as error:
+        # click turns a broken pipe into its own exit.
+        return _nobody_reads() if error.code == 1 else int(error.code or 0)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last resort
+        click.echo(f"durastate: {_told(error)}", err=True)
+        return code_of(error)
+    return code if isinstance(code, int) else COMPLETE
 
 
-def _fail(message: str, code: int) -> int:
-    click.echo(f"durastate: {message}", err=True)
-    return code
+def _nobody_reads() -> int:
+    """Whoever read our output has gone; nothing is left to say, not even at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return OTHER
+
+
+def _told(error: BaseException) -> str:
+    from durastate import DurastateError
+
+    if isinstance(error, DurastateError | click.ClickException | click.Abort | KeyboardInterrupt):
+        return plain(message_of(error))
+    if isinstance(error, OSError) and error.strerror:
+        return plain(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+    # The text of an exception nobody foresaw may hold anything, a payload too.
+    frame = error.__traceback__
+    while frame and frame.tb_next:
+        frame = frame.tb_next
+    where = (
+        f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else "an unknown place"
+    )
+    return f"unexpected {type(error).__name__} at {plain(where)}; please report it"

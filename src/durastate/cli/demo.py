@@ -14,16 +14,16 @@ from rich.text import Text
 from durastate import ExecutionRef, Failed, ServiceError, StateClient, Statistics
 from durastate.emulator import EmulatorProcess, FaultPlan, World
 
-from .progress import ReadProgress
+from .plain import plain
+from .progress import Progress, Tally, span
+from .running import tune_collector
 
 # About what a call takes within a Region, so that the demo shows waiting too.
 _LATENCY_S = 0.05
 
 
 @dataclass
-class _Tally:
-    requested: int
-    complete: int = 0
+class _Tally(Tally):
     failures: list[Failed] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
 
@@ -42,17 +42,17 @@ async def run_demo() -> None:
         EmulatorProcess(world, FaultPlan.demo(world), latency_s=_LATENCY_S) as service,
         StateClient(endpoint_url=service.endpoint_url, session=service.session()) as client,
     ):
+        tune_collector()
         started = time.monotonic()
-        with ReadProgress(len(refs)) as progress:
-            async with client.fetch_many(refs) as results:
-                async for result in results:
-                    if isinstance(result, Failed):
-                        tally.failures.append(result)
-                    else:
-                        tally.complete += 1
-                        execution = result.state.execution
-                        tally.statuses[execution.status if execution else "unknown"] += 1
-                    progress.count(failed=result.error is not None, statistics=client.statistics())
+        async with Progress(tally, client.statistics), client.fetch_many(refs) as results:
+            async for result in results:
+                if isinstance(result, Failed):
+                    tally.failed += 1
+                    tally.failures.append(result)
+                else:
+                    tally.complete += 1
+                    execution = result.state.execution
+                    tally.statuses[execution.status if execution else "unknown"] += 1
         _print_summary(tally, client.statistics(), time.monotonic() - started)
 
 
@@ -60,7 +60,7 @@ def _print_summary(tally: _Tally, statistics: Statistics, seconds: float) -> Non
     out = Console(highlight=False, soft_wrap=True)
     out.print(
         f"\n[bold]{tally.requested:,} requested = {tally.complete:,} complete "
-        f"+ {len(tally.failures):,} failed[/bold]"
+        f"+ {tally.failed:,} failed[/bold]"
     )
     statuses = ", ".join(f"{count:,} {status}" for status, count in tally.statuses.most_common())
     out.print(f"Complete: {statuses}")
@@ -70,13 +70,13 @@ def _print_summary(tally: _Tally, statistics: Statistics, seconds: float) -> Non
         f"{statistics.retries:,} were retries ({statistics.throttles:,} throttled)"
     )
     out.print(
-        f"Took: {seconds:.1f} s, {statistics.operations / seconds:,.0f} operations/s, "
-        f"{tally.requested / seconds:,.0f} executions/s"
+        f"Took: {span(seconds)}, {statistics.operations / seconds:,.0f} operations/s, "
+        f"{tally.read / seconds:,.0f} executions/s"
     )
     table = Table("Failed execution", "Error", "Reason", title="What could not be read, and why")
     for failed in sorted(tally.failures, key=lambda each: each.index):
         name = failed.ref.execution_name
-        table.add_row(Text(name), type(failed.error).__name__, Text(_reason(failed)))
+        table.add_row(Text(plain(name)), type(failed.error).__name__, Text(plain(_reason(failed))))
     out.print(table)
 
 

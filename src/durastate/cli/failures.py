@@ -1,0 +1,93 @@
+"""The failures beside OUT: a line for each line of REFS that came to nothing, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from durastate import DurastateError, InvalidRefError
+from durastate.models import dump_json
+
+from .ending import USAGE, Problem
+from .jsonl import LinesFile
+from .plain import plain
+
+_START = b'{"line":'
+
+
+class FailuresFile:
+    """The executions that could not be read, and why; made with the first of them.
+
+    A resumed run asks for all of them again, so with its first result it removes the file that
+    the earlier run left.
+    """
+
+    def __init__(self, out: Path, *, resume: bool) -> None:
+        self.path = failures_path(out)
+        self._lines: LinesFile | None = None
+        self._earlier = self.path.exists()
+        if self._earlier:
+            self._check_earlier(resume=resume)
+
+    def starts_anew(self) -> None:
+        """This run has a result: what an earlier one failed at is no longer true."""
+        if self._earlier:
+            self.path.unlink(missing_ok=True)
+            self._earlier = False
+
+    def write(self, line: int, arn: str | None, error: DurastateError) -> None:
+        """One line for a line of REFS. It holds no token and no payload."""
+        self.starts_anew()
+        if self._lines is None:
+            self._lines = self._create()
+        self._lines.append(dump_json(_failure(line, arn, error)) + b"\n")
+
+    def close(self) -> None:
+        if self._lines is not None:
+            self._lines.close()
+
+    def _create(self) -> LinesFile:
+        try:
+            return LinesFile.create(self.path)
+        except FileExistsError:
+            raise Problem(f"{plain(str(self.path))} has come into being meanwhile", USAGE) from None
+
+    def _check_earlier(self, *, resume: bool) -> None:
+        if not resume:
+            raise Problem(
+                f"{plain(str(self.path))} exists, and nothing is overwritten: choose another name",
+                USAGE,
+            )
+        earlier = LinesFile.reopen(self.path)
+        ours = all(_may_be_ours(line) for line in earlier.lines())
+        earlier.close()
+        if not ours:
+            raise Problem(
+                f"{plain(str(self.path))} was not written by durastate fetch: choose another name",
+                USAGE,
+            )
+
+
+def failures_path(out: Path) -> Path:
+    """`states.failures.jsonl` for `states.jsonl` and for `states`."""
+    return out.with_name(f"{out.name.removesuffix('.jsonl')}.failures.jsonl")
+
+
+def _may_be_ours(line: bytes) -> bool:
+    if line.endswith(b"\n"):
+        return line.startswith(_START)
+    return line.startswith(_START) or _START.startswith(line)
+
+
+def _failure(line: int, arn: str | None, error: DurastateError) -> dict[str, Any]:
+    message = str(error)
+    if isinstance(error, InvalidRefError):
+        # What stands in the place of the ARN may be a token.
+        arn, message = None, message.partition(", found")[0]
+    return {
+        "line": line,
+        "arn": arn,
+        "error": type(error).__name__,
+        "code": getattr(error, "code", None),
+        "message": message,
+    }

@@ -1,0 +1,181 @@
+"""`durastate fetch`: the states of many executions, into a file, with nothing lost or hidden."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+import click
+
+from durastate import DurastateError, ExecutionRef, Failed, FetchResult, Statistics
+
+from .ending import COMPLETE, INTERRUPTED, SOME_FAILED, code_of, message_of
+from .failures import FailuresFile
+from .options import Connection
+from .outfile import OutFile
+from .plain import plain
+from .progress import Progress, Tally, span
+from .refsfile import RefLine, RefsFile
+from .running import run, tune_collector
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What the user asked for."""
+
+    refs: str
+    out: Path
+    payloads: str
+    resume: bool
+    quiet: bool
+    max_executions: int
+    max_items: int
+
+
+def run_fetch(job: Job, connection: Connection) -> int:
+    """Read, write, sum up; the exit code. Ends the same way after Ctrl-C, a full disk, an error."""
+    fetching = Fetching.open(job)
+    ending: BaseException | None = None
+    try:
+        run(fetching.run(connection))
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - told below, never swallowed
+        ending = error
+    ending = fetching.close(ending)
+    fetching.print_summary()
+    if ending is None:
+        return SOME_FAILED if fetching.tally.failed else COMPLETE
+    if not isinstance(ending, KeyboardInterrupt | DurastateError | click.ClickException):
+        raise ending
+    _say(f"durastate: {plain(message_of(ending))}")
+    code = code_of(ending)
+    if code == INTERRUPTED or fetching.tally.complete:
+        _say(_how_to_go_on(job))
+    return code
+
+
+class Fetching:
+    """One run: from the lines of REFS to the lines of OUT."""
+
+    def __init__(self, job: Job, refs: RefsFile, out: OutFile, failures: FailuresFile) -> None:
+        self.tally = Tally(requested=refs.total)
+        self._job = job
+        self._refs = refs
+        self._out = out
+        self._failures = failures
+        self._line_of: dict[int, int] = {}  # of executions under way, by their index
+        self._statistics: Statistics | None = None
+        self._seconds = 0.0
+
+    @classmethod
+    def open(cls, job: Job) -> Self:
+        """Open the files, or say which of them is not as it should be, before any request."""
+        refs = RefsFile(job.refs)
+        out = OutFile.open(job.out, payloads=job.payloads, resume=job.resume)
+        try:
+            return cls(job, refs, out, FailuresFile(job.out, resume=job.resume))
+        except BaseException:
+            out.close(finished=False)
+            raise
+
+    def close(self, ending: BaseException | None) -> BaseException | None:
+        """Close the files; what ended the run, which may be that this fails."""
+        finish_out = partial(self._out.close, finished=ending is None)
+        for close in (self._failures.close, finish_out, self._refs.close):
+            try:
+                close()
+            except click.ClickException as error:
+                ending = ending or error
+        return ending
+
+    async def run(self, connection: Connection) -> None:
+        """Until every line has its result, or something ends it."""
+        job = self._job
+        clock = asyncio.get_running_loop().time
+        async with connection.client() as client, aclosing(self._references()) as references:
+            tune_collector()
+            started = clock()
+            results = client.fetch_many(
+                references, max_executions=job.max_executions, max_items=job.max_items
+            )
+            try:
+                async with (
+                    Progress(self.tally, client.statistics, quiet=job.quiet),
+                    results,
+                ):
+                    async for result in results:
+                        self._take(result)
+            finally:
+                self._statistics = client.statistics()
+                self._seconds = clock() - started
+
+    async def _references(self) -> AsyncGenerator[ExecutionRef]:
+        async for number, text in self._refs.lines():
+            line = RefLine(text)
+            if line.arn is not None and self._out.holds(line.arn):
+                self.tally.already += 1
+            elif line.ref is None:
+                assert line.error is not None
+                self._fail(number, line.arn, line.error)
+            else:
+                self._line_of[self.tally.taken] = number
+                self.tally.taken += 1
+                yield line.ref
+
+    def _take(self, result: FetchResult) -> None:
+        number = self._line_of.pop(result.index)
+        if isinstance(result, Failed):
+            self._fail(number, result.ref.arn, result.error)
+        else:
+            self._out.write(result.state)
+            self.tally.complete += 1
+            self._failures.starts_anew()
+
+    def _fail(self, number: int, arn: str | None, error: DurastateError) -> None:
+        self.tally.failed += 1
+        self._failures.write(number, arn, error)
+
+    def print_summary(self) -> None:
+        """What became of every line; on stderr, whatever the ending."""
+        tally, read = self.tally, self._refs.read
+        requested = read if tally.requested is None else max(tally.requested, read)
+        not_attempted = requested - tally.already - tally.complete - tally.failed
+        already = f"{tally.already:,} already there + " if self._job.resume else ""
+        _say(
+            f"{requested:,} requested = {already}{tally.complete:,} complete + "
+            f"{tally.failed:,} failed + {not_attempted:,} not attempted"
+        )
+        if tally.requested is None and not_attempted:
+            _say("The references were not read to their end; what was not read is not counted.")
+        if self._out.dropped:
+            _say(f"A torn last line of {self._out.dropped:,} bytes was dropped from the output.")
+        if (statistics := self._statistics) is not None:
+            _say(_work(statistics, self._seconds))
+        if tally.failed:
+            _say(f"Failures: {plain(str(self._failures.path))}")
+
+
+def _work(statistics: Statistics, seconds: float) -> str:
+    return (
+        f"Read {statistics.pages:,} pages, {statistics.operations:,} operations, "
+        f"{statistics.bytes / 1e6:,.1f} MB in {span(seconds)}: {statistics.requests:,} requests, "
+        f"{statistics.retries:,} retries, {statistics.throttles:,} throttled"
+    )
+
+
+def _how_to_go_on(job: Job) -> str:
+    arguments = sys.argv[1:]
+    if not job.resume:
+        arguments = [*arguments, "--resume"]
+    again = " (with the same references on stdin)" if job.refs == "-" else ""
+    return f"Go on where this run was{again}: {plain(shlex.join(['durastate', *arguments]))}"
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)

@@ -1,0 +1,48 @@
+"""`durastate get`: one state, on stdout."""
+
+from __future__ import annotations
+
+import sys
+
+import orjson
+
+from durastate import ExecutionRef, ExecutionState
+from durastate.models import dump_json
+
+from .options import Connection
+from .plain import plain_json
+from .running import run
+
+
+def run_get(connection: Connection, ref: ExecutionRef, max_items: int, output: str) -> None:
+    """Read the state and print it."""
+    state = run(_read(connection, ref, max_items))
+    if output == "table":
+        from .tree import print_tree
+
+        print_tree(state)
+    elif output == "json":
+        _write(_indented(state))
+    else:
+        for operation in state.operations:
+            _write(dump_json(operation.to_dict()) + b"\n")
+    sys.stdout.flush()
+
+
+async def _read(connection: Connection, ref: ExecutionRef, max_items: int) -> ExecutionState:
+    async with connection.client() as client:
+        return await client.get_state(ref, max_items=max_items)
+
+
+def _indented(state: ExecutionState) -> bytes:
+    compact = state.to_json()
+    try:
+        return orjson.dumps(orjson.loads(compact), option=orjson.OPT_INDENT_2) + b"\n"
+    except orjson.JSONDecodeError:  # a lone surrogate
+        return compact + b"\n"
+
+
+def _write(data: bytes) -> None:
+    if sys.stdout.isatty():
+        data = plain_json(data.decode()).encode()
+    sys.stdout.buffer.write(data)

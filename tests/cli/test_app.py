@@ -1,0 +1,128 @@
+"""The command line as such: help, exit codes, completion, and how quickly it starts."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from durastate.cli.app import commands
+
+from .conftest import Invoke
+from .support import environment, finish, start
+
+COMMANDS = sorted(commands.commands)
+
+
+def test_these_are_the_commands() -> None:
+    assert COMMANDS == ["completion", "demo", "emulator", "fetch", "get"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(invoke: Invoke, name: str) -> None:
+    done = invoke(name, "--help")
+    assert (done.code, done.err) == (0, "")
+    assert re.search(rf"Examples?:\n +.*durastate {name}\b", done.out)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_has_help(name: str) -> None:
+    options = [each for each in commands.commands[name].params if isinstance(each, click.Option)]
+    assert [each.name for each in options if not each.help and each.name != "executions"] == []
+
+
+def test_version(invoke: Invoke) -> None:
+    assert re.fullmatch(r"durastate, version \d+\.\d+\.\d+\n", invoke("--version").out)
+
+
+@pytest.mark.parametrize("arguments", [(), ("nonsense",), ("fetch",), ("get",)])
+def test_what_is_no_command_is_a_usage_error(invoke: Invoke, arguments: tuple[str, ...]) -> None:
+    done = invoke(*arguments)
+    assert (done.code, done.out) == (252, "")
+    assert "Usage: durastate" in done.err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (ValueError("SECRET"), 255, "unexpected ValueError at .*test_app.py"),
+        (OSError(28, "No space left on device"), 255, "No space left on device"),
+    ],
+)
+def test_every_other_end_is_one_line_and_a_code(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, said: str
+) -> None:
+    def fail(**_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(commands.commands["emulator"], "callback", fail)
+    done = invoke("emulator")
+    said_after_ctrl_c = done.err.lstrip()  # click ends the terminal's line first
+    assert (done.code, len(said_after_ctrl_c.splitlines())) == (code, 1)
+    assert re.match(f"durastate: {said}", said_after_ctrl_c)
+    assert "SECRET" not in done.err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_a_script_for_the_shell(invoke: Invoke, shell: str) -> None:
+    done = invoke("completion", shell)
+    assert done.code == 0
+    assert f"_DURASTATE_COMPLETE={shell}_complete" in done.out
+
+
+def test_completion_completes() -> None:
+    asked = {
+        "_DURASTATE_COMPLETE": "bash_complete",
+        "COMP_WORDS": "durastate fe",
+        "COMP_CWORD": "1",
+    }
+    done = finish(start(env=environment("") | asked))
+    assert (done.code, done.out) == (0, "plain,fetch\n")
+
+
+def test_bash_takes_the_script(tmp_path: Path) -> None:
+    script = finish(start("completion", "bash", env=environment("")))
+    (tmp_path / "script").write_text(script.out)
+    subprocess.run(["/bin/bash", "-n", tmp_path / "script"], check=True)
+
+
+def test_without_its_extra_the_command_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise ModuleNotFoundError('no', name='click')")
+    env = environment("")
+    env["PYTHONPATH"] = f"{tmp_path}{os.pathsep}{env['PYTHONPATH']}"
+    done = finish(start("--help", env=env))
+    assert (done.code, "pip install 'durastate[cli]'" in done.err) == (255, True)
+
+
+def test_help_takes_200_ms_more_than_python_at_most() -> None:
+    env = environment("")
+
+    def seconds(*arguments: str) -> float:
+        took = []
+        for _ in range(5):
+            started = time.perf_counter()
+            subprocess.run([sys.executable, *arguments], env=env, stdout=-3, check=True)
+            took.append(time.perf_counter() - started)
+        return min(took)
+
+    assert seconds("-m", "durastate.cli", "--help") - seconds("-c", "pass") < 0.2
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv[1:] = ['fetch', '--help']\n"
+        "from durastate.cli.app import run\nrun()\nprint('LOADED', *sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(""), stdout=-1, text=True, check=True
+    )
+    loaded = {name.split(".")[0] for name in done.stdout.partition("LOADED")[2].split()}
+    assert not loaded & {"rich", "aiobotocore", "botocore", "aiohttp", "yarl"}

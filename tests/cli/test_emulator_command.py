@@ -1,0 +1,157 @@
+"""`durastate emulator`: a service for people; what it prints works."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import pytest
+
+from durastate.cli.emulator import fault_plan
+from durastate.emulator import Emulator, FaultKind, FaultPlan, World
+
+from .conftest import Invoke
+from .support import environment, finish, mode, records, start
+
+
+@contextmanager
+def running(*arguments: str | Path) -> Iterator[str]:
+    """The command in a process; what it printed. It ends with Ctrl-C, and well."""
+    process = start("emulator", *arguments, env=environment("") | {"AWS_PROFILE": "nobody"})
+    assert process.stdout is not None
+    printed = b""
+    while b"durastate fetch" not in printed:
+        piece = os.read(process.stdout.fileno(), 10_000)
+        assert piece, process.communicate()
+        printed += piece
+    try:
+        yield printed.decode()
+    finally:
+        process.send_signal(signal.SIGINT)
+        done = finish(process)
+    assert (done.code, done.out.strip()) == (0, "")
+    assert re.fullmatch(r"durastate: ended after [\d,]+ requests\n", done.err)
+
+
+def tried(printed: str, directory: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """What happens when a person puts the printed lines into a shell."""
+    lines = [line for line in printed.splitlines() if line.startswith(("unset", "export"))]
+    command = printed.strip().splitlines()[-1]
+    env = environment("http://nowhere") | {"AWS_PROFILE": "nobody", "AWS_SESSION_TOKEN": "old"}
+    function = 'durastate() { "$PYTHON" -m durastate.cli "$@"; }'
+    script = "\n".join([function, *lines, " ".join([command, *more])])
+    return subprocess.run(
+        ["/bin/bash", "-euc", script],
+        env=env | {"PYTHON": sys.executable},
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_line_to_try_works(tmp_path: Path) -> None:
+    with running("--executions", "40") as printed:
+        done = tried(printed, tmp_path)
+    assert (done.returncode, len(records(tmp_path / "states.jsonl"))) == (0, 40), done.stderr
+
+
+def test_references_in_a_temporary_file_go_away_with_it() -> None:
+    with running("--executions", "2") as printed:
+        (refs,) = re.findall(r"durastate fetch (\S+)", printed)
+        assert mode(Path(refs)) == "600"
+    assert not Path(refs).exists()
+
+
+def test_every_option_shapes_the_service(tmp_path: Path) -> None:
+    refs = tmp_path / "my refs.jsonl"
+    options = ("--port", "18972", "--executions", "7", "--operations", "5", "--seed", "9")
+    with running(*options, "--latency", "0.3", "--rate", "3", "--write-refs", refs) as printed:
+        assert "Serving 7 made-up executions at http://127.0.0.1:18972 until Ctrl-C." in printed
+        started = time.monotonic()
+        done = tried(printed, tmp_path)
+        took = time.monotonic() - started
+    world = World(seed=9, executions=7, operations=5)
+    written = {each["arn"]: each["operations"] for each in records(tmp_path / "states.jsonl")}
+    assert done.returncode == 0, done.stderr
+    assert written == {world.arn(index): world.visible_operations(index) for index in range(7)}
+    assert [(each["arn"], each["checkpoint_token"]) for each in records(refs)] == [*world.refs()]
+    assert mode(refs) == "600"
+    assert took > 0.3
+    assert not re.search(r" 0 throttled", done.stderr)
+
+
+def test_faults_break_executions(tmp_path: Path) -> None:
+    with running("--executions", "40", "--operations", "3", "--faults", "demo") as printed:
+        done = tried(printed, tmp_path)
+    assert done.returncode == 2
+    assert "40 requested = 28 complete + 12 failed + 0 not attempted" in done.stderr
+
+
+WORLD = World(seed=5, executions=20)
+
+
+@pytest.mark.parametrize(
+    ("text", "plan"),
+    [
+        ("none", FaultPlan(seed=5)),
+        ("demo", FaultPlan.demo(WORLD)),
+        ("0.25", FaultPlan(seed=5, rate=0.25)),
+        (
+            "reset,throttle:0.1",
+            FaultPlan(seed=5, rate=0.1, kinds=(FaultKind.RESET, FaultKind.THROTTLE)),
+        ),
+    ],
+)
+def test_faults_are_a_plan(text: str, plan: FaultPlan) -> None:
+    assert fault_plan(text, WORLD) == plan
+
+
+@pytest.mark.parametrize("text", ["", "1.5", "-1", "nan", "reset", "nonsense:0.1", ":0.1"])
+def test_what_is_no_plan_is_a_usage_error(text: str) -> None:
+    with pytest.raises(click.UsageError):
+        fault_plan(text, WORLD)
+
+
+def test_references_are_not_written_over_a_file(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    assert invoke("emulator", "--write-refs", tmp_path / "mine").code == 252
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_a_port_in_use_is_one_clear_line(invoke: Invoke, service: Emulator) -> None:
+    done = invoke("emulator", "--port", service.endpoint_url.rpartition(":")[2])
+    assert (done.code, done.out) == (255, "")
+    assert done.err == "durastate: cannot listen on 127.0.0.1: Address already in use\n"
+
+
+def test_a_running_service_keeps_no_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    from durastate.cli import emulator as command
+
+    monkeypatch.setattr(command, "_LOG_EVERY_S", 0.01)
+
+    async def serve() -> int:
+        served = Emulator(World(executions=1))
+        serving = asyncio.create_task(command._serve(served, Path("refs"), 1))
+        await asyncio.sleep(0.05)
+        async with served.session().create_client(
+            "lambda", region_name="eu-west-1", endpoint_url=served.endpoint_url
+        ) as client:
+            await client.get_durable_execution_state(
+                DurableExecutionArn=served.world.arn(0), CheckpointToken=served.world.token(0)
+            )
+        await asyncio.sleep(0.05)
+        assert len(served.log) == 0
+        os.kill(os.getpid(), signal.SIGTERM)
+        return await serving
+
+    assert asyncio.run(serve()) == 1

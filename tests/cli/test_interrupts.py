@@ -1,0 +1,155 @@
+"""A run that is ended from outside: signals, a kill, a full disk. Real processes."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from durastate.emulator import Emulator, World
+
+from .support import (
+    Done,
+    environment,
+    finish,
+    records,
+    serving,
+    start,
+    wait_for_lines,
+    write_refs,
+)
+
+WORLD = World(seed=2, executions=200, operations=20)
+
+
+@pytest.fixture(scope="module")
+def slow() -> Iterator[Emulator]:
+    with serving(WORLD, latency_s=0.05) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    return write_refs(tmp_path / "refs", WORLD)
+
+
+def begin(emulator: Emulator, *arguments: str | Path, **options: Any) -> subprocess.Popen[bytes]:
+    return start("fetch", *arguments, env=environment(emulator.endpoint_url), **options)
+
+
+def go_on(emulator: Emulator, refs: Path, out: Path) -> Done:
+    return finish(begin(emulator, refs, "-o", out, "--resume"))
+
+
+def assert_complete(out: Path) -> None:
+    arns = [each["arn"] for each in records(out)]
+    assert sorted(arns) == sorted(arn for arn, _ in WORLD.refs())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_whole_lines_a_true_count_and_the_way_on(
+    slow: Emulator, many: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    out = tmp_path / "out put"
+    process = begin(slow, many, "-o", out, "--max-executions", "8")
+    wait_for_lines(out, process, 10)
+    process.send_signal(number)
+    done = finish(process)
+    complete = len(records(out))
+    assert done.code == 130
+    assert done.err.splitlines()[0] == (
+        f"200 requested = {complete} complete + 0 failed + {200 - complete} not attempted"
+    )
+    assert f"fetch {many} -o '{out}' --max-executions 8 --resume" in done.err.splitlines()[-1]
+    done = go_on(slow, many, out)
+    assert done.code == 0
+    assert f"200 requested = {complete} already there + {200 - complete} complete" in done.err
+    assert_complete(out)
+
+
+def test_a_pipe_that_says_no_more_can_be_interrupted(
+    slow: Emulator, many: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    process = begin(slow, "-", "-o", out, stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.write(b"".join(many.read_bytes().splitlines(keepends=True)[:3]))
+    process.stdin.flush()
+    wait_for_lines(out, process, 3)
+    process.send_signal(signal.SIGINT)
+    process.wait(10)
+    done = finish(process)
+    assert (done.code, len(records(out))) == (130, 3)
+    assert "3 requested = 3 complete + 0 failed + 0 not attempted" in done.err
+    assert "with the same references on stdin" in done.err
+
+
+def test_after_a_kill_resume_goes_on(slow: Emulator, many: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = begin(slow, many, "-o", out, "--max-executions", "8")
+    wait_for_lines(out, process, 10)
+    process.kill()
+    finish(process)
+    assert go_on(slow, many, out).code == 0
+    assert_complete(out)
+
+
+def test_a_full_disk_is_one_clear_line_and_whole_lines(
+    slow: Emulator, many: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    limit = 100_000
+
+    def small_disk() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    done = finish(begin(slow, many, "-o", out, preexec_fn=small_disk))
+    complete = len(records(out))
+    assert (done.code, 0 < complete < 200) == (255, True)
+    assert f"{complete} complete + 0 failed + {200 - complete} not attempted" in done.err
+    assert "cannot write" in done.err
+    assert "Traceback" not in done.err
+    assert go_on(slow, many, out).code == 0
+    assert_complete(out)
+
+
+def test_a_disk_too_full_for_the_failures_ends_the_run_too(slow: Emulator, tmp_path: Path) -> None:
+    def small_disk() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))
+
+    (tmp_path / "refs").write_text("no json\n" * 1_000)
+    done = finish(begin(slow, tmp_path / "refs", "-o", tmp_path / "out", preexec_fn=small_disk))
+    failures = len(records(tmp_path / "out.failures.jsonl"))
+    assert (done.code, 0 < failures < 1_000) == (255, True)
+    assert f"0 complete + {failures + 1} failed + {999 - failures} not attempted" in done.err
+    assert "cannot write" in done.err
+
+
+def test_no_token_is_in_the_list_of_processes(slow: Emulator, many: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = begin(slow, many, "-o", out, "--max-executions", "8")
+    wait_for_lines(out, process, 1)
+    arguments = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+    process.send_signal(signal.SIGINT)
+    finish(process)
+    assert not [token for _, token in WORLD.refs() if token.encode() in arguments]
+
+
+def test_a_reader_that_goes_away_is_no_traceback(slow: Emulator, tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    environ = environment(slow.endpoint_url) | {"THE_TOKEN": WORLD.token(0)}
+    process = start(
+        *("get", WORLD.arn(0), "--token-env", "THE_TOKEN", "--output", "jsonl"),
+        env=environ,
+        stdout=writing,
+    )
+    os.close(writing)
+    done_err = process.communicate(timeout=30)[1]
+    assert (process.returncode, done_err) == (255, b"")

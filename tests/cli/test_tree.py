@@ -1,0 +1,78 @@
+"""A state for people: every operation once, in its place, and no payload."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from durastate import ExecutionState, decode_page
+from durastate.cli.tree import in_tree_order, print_tree
+from durastate.models import dump_json
+
+
+def operation(identity: str, parent: str | None = None, **members: Any) -> dict[str, Any]:
+    wire = {"Id": identity, "Type": "STEP", "StartTimestamp": 0, "Status": "STARTED", **members}
+    return wire if parent is None else {**wire, "ParentId": parent}
+
+
+def state(*operations: dict[str, Any]) -> ExecutionState:
+    page = decode_page(dump_json({"Operations": operations}))
+    return ExecutionState("a:1", page.operations, source="state")
+
+
+def order(*operations: dict[str, Any]) -> list[tuple[str, int]]:
+    return [(each.id, depth) for each, depth in in_tree_order(state(*operations))]
+
+
+def test_children_stand_below_their_parent_in_the_order_of_the_service() -> None:
+    found = order(operation("a"), operation("b"), operation("c", "a"), operation("d", "a"))
+    assert found == [("a", 0), ("c", 1), ("d", 1), ("b", 0)]
+
+
+def test_operations_whose_parents_go_in_a_circle_are_not_lost() -> None:
+    found = order(operation("a"), operation("b", "c"), operation("c", "b"), operation("d", "d"))
+    assert sorted(found) == [("a", 0), ("b", 0), ("c", 1), ("d", 0)]
+
+
+def test_two_operations_with_one_id_are_both_shown() -> None:
+    assert order(operation("a"), operation("a")) == [("a", 0), ("a", 0)]
+
+
+def test_three_thousand_levels_are_no_recursion() -> None:
+    chain = [operation("0"), *(operation(str(n), str(n - 1)) for n in range(1, 3_000))]
+    assert order(*chain)[-1] == ("2999", 2_999)
+
+
+def test_the_table_says_status_attempt_duration_and_reason(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    error = {"ErrorType": "ValueError", "ErrorMessage": "SECRET"}
+    details = {"Attempt": 3, "NextAttemptTimestamp": 60, "Error": error, "Result": "SECRET"}
+    print_tree(
+        state(
+            operation("e", Type="EXECUTION", ExecutionDetails={"InputPayload": "SECRET"}),
+            operation("s", Name="charge", Status="PENDING", StepDetails=details),
+            operation("w", Type="WAIT", WaitDetails={"ScheduledEndTimestamp": 3_600}),
+            operation(
+                "c", Type="CALLBACK", EndTimestamp=90, CallbackDetails={"CallbackId": "SECRET"}
+            ),
+        )
+    )
+    shown = capsys.readouterr().out
+    rows = {line.split()[0]: " ".join(line.split()) for line in shown.splitlines() if line.strip()}
+    assert "SECRET" not in shown
+    assert rows["STARTED,"] == "STARTED, 4 operations from state"
+    assert rows["charge"].startswith("charge STEP PENDING 3 1970-01-01 00:00:00 ")
+    assert rows["charge"].endswith("so far ValueError; next attempt 1970-01-01 00:01:00")
+    assert rows["w"].endswith("so far until 1970-01-01 01:00:00")
+    assert rows["c"] == "c CALLBACK STARTED 1970-01-01 00:00:00 1 min 30 s"
+
+
+def test_names_of_others_reach_no_terminal_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    print_tree(
+        state(operation("a", Name="\x1b]0;x\x07[red]b[/red]", SubType="\x9b", Status="\x1b[1m"))
+    )
+    shown = capsys.readouterr().out
+    assert "\\x1b]0;x\\x07[red]b[/red]" in shown
+    assert shown.replace("\n", "").isprintable()
