@@ -12,6 +12,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
@@ -92,11 +93,11 @@ class Account:
         self._clients: list[Any] = []
         self.is_closed = False
 
-    async def open(self, *, max_connections: int) -> None:
+    async def open(self) -> None:
         """Load the session and the credentials, and the default Region's endpoint if any."""
         self.is_closed = False
         try:
-            await _in_thread(lambda: self._load(max_connections))
+            await _in_thread(self._load)
             if self.region is not None:
                 await self.endpoint(self.region)
         except BaseException:
@@ -109,11 +110,12 @@ class Account:
         tasks = [*self._resolving.values(), *([self._refreshing] if self._refreshing else [])]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for client in self._clients:
-            await client.close()
-        self._clients.clear()
-        self._endpoints.clear()
+        async with AsyncExitStack() as closing:
+            for client in self._clients:
+                closing.push_async_callback(client.close)
+            self._clients.clear()
+            self._endpoints.clear()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     # Endpoints
 
@@ -137,8 +139,20 @@ class Account:
             task = asyncio.create_task(self._resolve(region))
             self._resolving[region] = task
             task.add_done_callback(lambda done: self._resolved(region, done))
-        # One waiter's cancellation must not end the look-up of the others.
-        return await asyncio.shield(task)
+        return await self._outcome(task)
+
+    async def _outcome(self, shared: asyncio.Task[_T]) -> _T:
+        """What a task that several wait for comes to; one's cancellation is not the others'."""
+        try:
+            return await asyncio.shield(shared)
+        except asyncio.CancelledError:
+            if shared.cancelled() and self.is_closed:
+                raise self.closed_error() from None
+            raise
+
+    @staticmethod
+    def closed_error() -> ConfigurationError:
+        return ConfigurationError("the client was left while this call was under way")
 
     def _resolved(self, region: str, task: asyncio.Task[Endpoint]) -> None:
         del self._resolving[region]
@@ -186,7 +200,7 @@ class Account:
             refreshing = self._refresh()
             if refresh_needed(_MANDATORY_REFRESH_S):
                 self._next_check = 0.0
-                await asyncio.shield(refreshing)
+                await self._outcome(refreshing)
         assert self._credentials is not None
         return self._credentials
 
@@ -196,7 +210,7 @@ class Account:
         Files and the environment are read again, since another program may have written them.
         """
         if refused == self._credentials:
-            await asyncio.shield(self._refresh(reload=self._session_is_ours))
+            await self._outcome(self._refresh(reload=self._session_is_ours))
         return refused != self._credentials
 
     def _refresh(self, *, reload: bool = False) -> asyncio.Task[None]:
@@ -235,7 +249,7 @@ class Account:
 
     # Set-up, in a thread
 
-    async def _load(self, max_connections: int) -> None:
+    async def _load(self) -> None:
         from aiobotocore.config import AioConfig
         from aiobotocore.httpsession import AIOHTTPSession
         from aiobotocore.session import AioSession
@@ -263,11 +277,9 @@ class Account:
             )
         if not issubclass(getattr(given, "http_session_cls", AIOHTTPSession), AIOHTTPSession):
             raise ConfigurationError("config.http_session_cls: durastate sends over aiohttp only")
-        # Unsigned, because these clients only resolve endpoints; no connection of theirs waits
-        # for another, since the client's own limit comes first.
-        self._config = given.merge(
-            AioConfig(signature_version=UNSIGNED, max_pool_connections=max_connections)
-        )
+        # Unsigned, because these clients only resolve endpoints. No connection waits for another
+        # (0 is no limit), since the client's own limit comes first.
+        self._config = given.merge(AioConfig(signature_version=UNSIGNED, max_pool_connections=0))
         self._credentials = await self._frozen()
 
 

@@ -152,6 +152,10 @@ class Bulk(Generic[R]):
                 self._start_worker(workers)
         except BaseExceptionGroup:
             pass  # A worker has put the reason into `_failure`.
+        except BaseException as error:
+            if self._failure is None and not self._is_leaving:
+                self._failure = error
+            raise
         finally:
             self._results.put_nowait(None)
 

@@ -12,6 +12,9 @@ from .responses import error_of
 from .retries import Failure, Retries
 from .transport import Response, Transport
 
+# The clock and the credentials, each once.
+_MOST_MENDINGS = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
@@ -65,13 +68,14 @@ class Calls:
         """
         attempt = 1
         last_retried: Failure | None = None
-        mended = False
+        mended = 0
         while True:
             error: DurastateError
             headers = None
             try:
                 response = await self._attempt(request, ceiling, hold)
             except TransportError as caught:
+                self.answered |= caught.reached
                 error = caught
                 failure = Failure.TRANSIENT if caught.retryable else Failure.PERMANENT
             else:
@@ -84,12 +88,15 @@ class Calls:
                     request, token, status=response.status, headers=headers, body=response.body
                 )
                 self._throttled += failure is Failure.THROTTLED
-                if isinstance(error, CredentialsError) and not mended:
-                    # A wrong clock or an expired token: the same request may pass once mended.
-                    mended = await self._transport.mend(response)
-                    if mended:
-                        self._retried += 1
-                        continue
+                # A wrong clock or an expired token: the same request may pass once mended.
+                if (
+                    isinstance(error, CredentialsError)
+                    and mended < _MOST_MENDINGS
+                    and await self._transport.mend(response)
+                ):
+                    mended += 1
+                    self._retried += 1
+                    continue
             delay_s = self._retries.delay_s(failure, attempt, headers)
             if delay_s is None:
                 raise error

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn, Self
 from .aws import Account
 from .bulk import Bulk, Failed, Fetched, FetchedPage, FetchResult, PageResult, Refs
 from .calls import Calls, Statistics
-from .decoding import decode_page
+from .decoding import decode_page, is_text
 from .errors import (
     ConfigurationError,
     DeadlineError,
@@ -91,7 +91,7 @@ class StateClient:
         account, policy, limits = self._account, self._retry, self._limits
         clock = asyncio.get_running_loop().time
         shared = limits.shared(clock, max_requests=account.pool_size)
-        await account.open(max_connections=shared.max_requests)
+        await account.open()
         transport = HttpTransport(
             account,
             attempt_timeout_s=policy.attempt_timeout_s,
@@ -274,8 +274,8 @@ class _Walk:
         _check_max_items(max_items)
         if not isinstance(ref, ExecutionRef):
             raise ConfigurationError(f"ref: expected an ExecutionRef, found {type(ref).__name__}")
-        if marker is not None and not isinstance(marker, str):
-            raise ConfigurationError(f"marker: expected a string, found {type(marker).__name__}")
+        if marker is not None and not is_text(marker):
+            raise ConfigurationError("marker: expected a string, as a page's next_marker has it")
         self.is_done = False
         self.has_read = False
         self.bytes_read = 0
@@ -298,6 +298,9 @@ class _Walk:
             page = await self._read()
         self._marker = page.next_marker
         self.is_done = self._marker is None
+        if not self.is_done and not is_text(self._marker):
+            self.release()
+            raise DecodingError("NextMarker", "holds half of a surrogate pair, so cannot be sent")
         self._empty_in_a_row = 0 if page.operations else self._empty_in_a_row + 1
         if not self.is_done and self._marker in self._seen:
             self._refuse("the service sent the same marker a second time")
@@ -391,11 +394,11 @@ class _Target:
 
     def _check_for_own_endpoint(self) -> None:
         """Local servers have keys and tokens of other forms than AWS; only they may."""
-        if not isinstance(self.arn, str) or not 0 < len(self.arn) <= _LONGEST_KEY:
+        if not is_text(self.arn) or not 0 < len(self.arn) <= _LONGEST_KEY:
             raise InvalidRefError("arn: expected 1 to 1,024 characters")
         if self.arn in (".", ".."):
             raise InvalidRefError("arn: expected a key, found a relative path")
-        if not isinstance(self.token, str) or not self.token:
+        if not is_text(self.token) or not self.token:
             raise InvalidRefError("checkpoint_token: expected a string that is not empty")
 
 

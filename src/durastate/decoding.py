@@ -109,6 +109,14 @@ def decode_event(event: dict[str, Any] | str | bytes) -> tuple[str, str, StatePa
         raise DecodingError(f"{where}.{error.path}", error.problem) from None
 
 
+def is_text(value: object) -> bool:
+    """Whether `value` is a string that can be sent, without lone surrogates."""
+    try:
+        return isinstance(value, str) and bool(value.encode() or True)
+    except UnicodeEncodeError:
+        return False
+
+
 def _as_json(event: dict[str, Any] | str | bytes) -> str | bytes:
     """JSON text, which is a deep copy too, and is all that the checks have to deal with."""
     if isinstance(event, str | bytes):

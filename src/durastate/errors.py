@@ -117,9 +117,11 @@ class TransportError(DurastateError):
     """No usable answer arrived: connecting, TLS, a reset, a body cut short, a time-out.
 
     `retryable` is False where another attempt would end the same, such as a body too large.
+    `reached` is True where part of an answer came, so that the endpoint is there.
     """
 
     retryable = True
+    reached = False
 
 
 class DeadlineError(TransportError, TimeoutError):

@@ -31,7 +31,8 @@ _BYTES_A_TURN = 64 * 1024
 class Limits:
     """The limits of a client; give one to several clients of an event loop and they share it.
 
-    `max_requests`: HTTP requests in flight. None: `max_pool_connections` of the `AioConfig`
+    `max_requests`: HTTP requests in flight; a streamed page whose reading is paused until its
+    consumer has taken others does not count. None: `max_pool_connections` of the `AioConfig`
     where one is given, otherwise 64.
     `max_bytes_in_flight`: response bytes that have arrived and are not decoded yet. At the limit
     reading pauses; one response may always proceed, so the bytes held can exceed the limit by
@@ -100,7 +101,7 @@ class SharedLimits:
     def __init__(self, limits: Limits, max_requests: int, clock: Callable[[], float]) -> None:
         self.max_requests = max_requests
         self.admission = Admission(max_requests, clock)
-        self.gate = ByteGate(limits.max_bytes_in_flight, clock)
+        self.gate = ByteGate(limits.max_bytes_in_flight, clock, self.admission)
         self.turns = Turns()
         self._limits = limits
         self._ceilings: dict[tuple[str, str | None, str | None, bool], Ceiling | None] = {}
@@ -212,6 +213,10 @@ class Admission:
             else:
                 self.waited_for_rate_s += self._clock() - since
 
+    def enter_anyway(self) -> None:
+        """Take a slot that is about to be left, whether there is one or not."""
+        self.free -= 1
+
     def leave(self) -> None:
         """A request is over."""
         self.free += 1
@@ -267,11 +272,15 @@ class ByteGate:
     a time is privileged: it is let through whatever it needs. A streamed page that is complete
     and waits for its consumer is *parked*. A stream with parked pages gets no privilege, since
     its consumer is what gets it going; and no other read waits for them, since it may be that
-    very consumer who reads.
+    very consumer who reads. For the same reason a streamed read that waits gives its request
+    slot back meanwhile.
     """
 
-    def __init__(self, limit: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, limit: int, clock: Callable[[], float], admission: Admission | None = None
+    ) -> None:
         self.held = 0
+        self._admission = admission
         self.waited_s = 0.0
         self._limit = limit
         self._clock = clock
@@ -285,7 +294,7 @@ class ByteGate:
 
     def hold(self, stream: Stream | None = None) -> Hold:
         """A new, empty hold, for one response; of a stream, until its consumer has the page."""
-        return Hold(self, stream or Stream())
+        return Hold(self, stream or Stream(), is_streamed=stream is not None)
 
     def _try_add(self, hold: Hold, count: int) -> bool:
         in_the_way = self.held - self._parked + hold.stream.parked
@@ -308,8 +317,17 @@ class ByteGate:
         entry = (hold, count, place)
         self._queue.append(entry)
         since = self._clock()
+        admission = self._admission if hold.is_streamed else None
+        if admission is not None:
+            admission.leave()
         try:
             await place
+            if admission is not None:
+                await admission.enter(None)
+        except BaseException:
+            if admission is not None:
+                admission.enter_anyway()
+            raise
         finally:
             if entry in self._queue:
                 self._queue.remove(entry)
@@ -359,12 +377,13 @@ class Stream:
 class Hold:
     """The undecoded bytes of one response."""
 
-    __slots__ = ("_gate", "count", "is_parked", "stream")
+    __slots__ = ("_gate", "count", "is_parked", "is_streamed", "stream")
 
-    def __init__(self, gate: ByteGate, stream: Stream) -> None:
+    def __init__(self, gate: ByteGate, stream: Stream, *, is_streamed: bool) -> None:
         self._gate = gate
         self.count = 0
         self.stream = stream
+        self.is_streamed = is_streamed
         self.is_parked = False
 
     def try_add(self, count: int) -> bool:

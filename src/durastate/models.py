@@ -296,7 +296,11 @@ class Operation:
 
     def __repr__(self) -> str:
         name = f" {self.name!r}" if self.name is not None else ""
-        return f"<Operation {self.id} {self.type}{name} {self.status}>"
+        shown = [
+            text if text.isprintable() else repr(text)
+            for text in (self.id, str(self.type), str(self.status))
+        ]
+        return f"<Operation {shown[0]} {shown[1]}{name} {shown[2]}>"
 
 
 class StatePage:

@@ -10,9 +10,10 @@ from .decoding import decode_event
 from .errors import InvalidRefError
 from .models import StatePage
 
-# Shape `DurableExecutionArn` of botocore's model.
+# Shape `DurableExecutionArn` of botocore's model, but for the Region: it becomes part of a host
+# name, so it has to be one label of it, in lower case.
 _ARN = re.compile(
-    r"arn:(?P<partition>[a-zA-Z0-9-]+):lambda:(?P<region>[a-zA-Z0-9-]+):(?P<account>[0-9]{12})"
+    r"arn:(?P<partition>[a-zA-Z0-9-]+):lambda:(?P<region>[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?):(?P<account>[0-9]{12})"
     r":function:(?P<function_name>[a-zA-Z0-9_-]+)"
     r":(?P<version>\$LATEST(?:\.PUBLISHED)?|[0-9]+)"
     r"/durable-execution/(?P<execution_name>[a-zA-Z0-9_-]+)/(?P<execution_id>[a-zA-Z0-9_-]+)"

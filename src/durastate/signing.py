@@ -23,7 +23,7 @@ _EMPTY_BODY = sha256(b"").hexdigest()
 class Credentials:
     """An access key with its secret and, where it is temporary, its session token."""
 
-    access_key: str
+    access_key: str = field(repr=False)
     secret_key: str = field(repr=False)
     token: str | None = field(default=None, repr=False)
 

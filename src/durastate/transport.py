@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .aws import Account, Endpoint
-from .errors import ConfigurationError, DeadlineError, TransportError
+from .errors import DeadlineError, TransportError
 from .limits import Hold
 from .requests import Request
 from .signing import Credentials, Signer
@@ -77,7 +77,7 @@ class HttpTransport:
         region = request.region
         account = self._account
         if account.is_closed:
-            raise ConfigurationError("the client was left while this call was under way")
+            raise account.closed_error()
         endpoint = account.known_endpoint(region) or await account.endpoint(region)
         credentials = account.current_credentials() or await account.credentials()
         now = self._clock() + self._skew_s
@@ -136,6 +136,7 @@ class HttpTransport:
         except BaseException:
             hold.release()
             raise
+        failure.reached = hold.count > 0
         hold.release()
         # Raised out here, so that no aiohttp exception hangs on it: some print the whole URL,
         # and with it the token.

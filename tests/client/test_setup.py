@@ -543,7 +543,7 @@ async def test_a_proxy_that_is_not_there_is_a_transport_error() -> None:
 async def test_the_user_agent_names_us_and_what_the_config_adds() -> None:
     config = AioConfig(user_agent_extra="night-audit/7")
     account = an_account(config=config)
-    await account.open(max_connections=1)
+    await account.open()
     agent = (await account.endpoint("eu-west-1")).user_agent
     await account.close()
     assert "aiobotocore/" in agent
@@ -650,7 +650,7 @@ async def test_endpoints_are_those_of_aiobotocore(variant: str) -> None:
 
     config = AioConfig(**VARIANTS[variant])
     account = an_account(config=config)
-    await account.open(max_connections=1)
+    await account.open()
     seen = set()
     for region in REGIONS:
         try:
@@ -689,7 +689,7 @@ async def test_endpoints_of_the_environment_are_those_of_aiobotocore(
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     account = an_account(session=None)
-    await account.open(max_connections=1)
+    await account.open()
     endpoint = await account.endpoint("eu-west-1")
     await account.close()
     expected = await asked_of_aiobotocore(AioSession(), "eu-west-1", None)
@@ -701,7 +701,7 @@ async def test_endpoints_of_the_environment_are_those_of_aiobotocore(
 
 async def test_one_region_is_looked_up_once_however_many_ask() -> None:
     account = an_account()
-    await account.open(max_connections=1)
+    await account.open()
     found = await asyncio.gather(*(account.endpoint("eu-west-1") for _ in range(20)))
     await account.close()
     assert all(one is other for one, other in pairwise(found))
