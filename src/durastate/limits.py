@@ -1,9 +1,10 @@
 """What a client may have under way at once, and how fast: requests, bytes, requests a second.
 
-The decisions are plain functions of state and time. Waiting happens in two places only:
+The decisions are plain functions of state and time. Waiting happens in three places only:
 `Admission` (a request slot and the rate ceiling, taken together so that neither is held while
-waiting for the other) and `ByteGate` (undecoded response bytes). Each has a synchronous way in,
-because the common case is that nobody has to wait and a request costs 0.4 ms in all.
+waiting for the other), `ByteGate` (undecoded response bytes) and `Turns` (which page is decoded
+in this turn of the loop). Each has a synchronous way in, because the common case is that nobody
+has to wait.
 
 Quotas: AWS Lambda Developer Guide, durable functions quotas, per account and Region.
 """

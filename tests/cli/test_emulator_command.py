@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -134,6 +134,12 @@ def test_a_port_in_use_is_one_clear_line(invoke: Invoke, service: Emulator) -> N
     assert done.err == "durastate: cannot listen on 127.0.0.1: Address already in use\n"
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+
 def test_a_running_service_keeps_no_log(monkeypatch: pytest.MonkeyPatch) -> None:
     from durastate.cli import emulator as command
 
@@ -142,15 +148,14 @@ def test_a_running_service_keeps_no_log(monkeypatch: pytest.MonkeyPatch) -> None
     async def serve() -> int:
         served = Emulator(World(executions=1))
         serving = asyncio.create_task(command._serve(served, Path("refs"), 1))
-        await asyncio.sleep(0.05)
+        await until(lambda: bool(served.endpoint_url))
         async with served.session().create_client(
             "lambda", region_name="eu-west-1", endpoint_url=served.endpoint_url
         ) as client:
             await client.get_durable_execution_state(
                 DurableExecutionArn=served.world.arn(0), CheckpointToken=served.world.token(0)
             )
-        await asyncio.sleep(0.05)
-        assert len(served.log) == 0
+        await until(lambda: len(served.log) == 0)
         os.kill(os.getpid(), signal.SIGTERM)
         return await serving
 
