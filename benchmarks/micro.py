@@ -122,21 +122,21 @@ def _decode(
 
 def _pieces() -> dict[str, Callable[[], object]]:
     """The small steps of one request."""
-    from durastate import limits, requests, signing
+    from durastate import gates, pace, requests, signing
 
     ref = next(_CASES[_BIG].refs())
     path, query = requests.state_path(ref.arn), requests.state_query(ref.token, None, 1000)
     host = f"lambda.{REGION}.amazonaws.com"
     signer = signing.Signer(signing.Credentials("AKID", _SECRET), host=host, region=REGION)
     clock = time.monotonic
-    admission, gate = limits.Admission(64, clock), limits.ByteGate(64 * 1024**2, clock)
-    ceiling = limits.Ceiling(1e9, 1e9)
+    admission, gate = gates.Admission(64, clock), gates.ByteGate(64 * 1024**2, clock)
+    ceiling = pace.Pace(1e9, 1e9)
 
     def build() -> object:
         return requests.state_path(ref.arn), requests.state_query(ref.token, None, 1000)
 
     def slot() -> None:
-        admission.try_enter(None)
+        admission.try_enter(pace.Pace())
         admission.leave()
 
     def byte_gate() -> None:

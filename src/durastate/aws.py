@@ -13,9 +13,11 @@ import os
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
+from weakref import WeakKeyDictionary
 
 import anyio.to_thread
 
@@ -35,8 +37,23 @@ _PROBE_PATH = "/2016-08-19/account-settings"
 # How often expiry is looked at; the advisory period, in which a refresh is due and the old
 # credentials still serve, is 15 minutes.
 _EXPIRY_CHECK_S = 1.0
+_OLDEST_CONNECTION_S = 300.0
 # botocore refuses credentials with less than this left.
 _MANDATORY_REFRESH_S = 600
+
+
+class Connection:
+    """What became of the connection of one exchange: open at all, and used before?"""
+
+    __slots__ = ("is_open", "was_idle")
+
+    def __init__(self) -> None:
+        self.is_open = False
+        self.was_idle = False
+
+
+#: The exchange under way in this task.
+CONNECTION: ContextVar[Connection] = ContextVar("durastate connection")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -302,6 +319,7 @@ async def _endpoint(client: Any, probe_url: str, region: str) -> Endpoint:
     session = await http._get_session(proxy)
     # aiohttp would send a GET again unasked, past the rate ceiling and the retry quota.
     session._retry_connection = False
+    _note_connections(session.connector)
     return Endpoint(
         origin=f"{url.scheme}://{host}",
         host=host,
@@ -316,6 +334,30 @@ async def _endpoint(client: Any, probe_url: str, region: str) -> Endpoint:
         proxy=proxy,
         proxy_headers=http._proxy_config.proxy_headers_for(proxy) if proxy else None,
     )
+
+
+def _note_connections(connector: Any) -> None:
+    """Have `CONNECTION` filled in, and let no connection live for ever.
+
+    aiohttp's tracing could tell the first too, for 30 µs a request. A connection that is in use
+    all the time would never look its host up again.
+    """
+    connect = connector.connect
+    opened: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+
+    async def noting_connect(*arguments: Any, **options: Any) -> Any:
+        connection = await connect(*arguments, **options)
+        protocol, now = connection.protocol, time.monotonic()
+        since = opened.setdefault(protocol, now)
+        noted = CONNECTION.get(None)
+        if noted is not None:
+            noted.is_open = True
+            noted.was_idle = since is not now
+        if now - since > _OLDEST_CONNECTION_S:
+            protocol.force_close()  # After this request.
+        return connection
+
+    connector.connect = noting_connect
 
 
 def _max_attempts(config: Any, session: Any) -> int | None:

@@ -67,7 +67,8 @@ class Bulk(Generic[R]):
 
     Nothing is read or requested before it is entered. Leaving it cancels and awaits all that
     was started; the caller's own exception comes out as it is. An error of the set-up, or one
-    that the input raises, is raised by the iteration.
+    that the input raises, is raised by the iteration. `on_wait` is told the seconds that a worker
+    waited for the consumer.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Bulk(Generic[R]):
         refs: Refs,
         read: Callable[[ExecutionRef, int, Bulk[R]], Awaitable[None]],
         max_executions: int,
+        on_wait: Callable[[float], None],
     ) -> None:
         if type(max_executions) is not int or max_executions < 1:
             raise ConfigurationError(
@@ -85,6 +87,7 @@ class Bulk(Generic[R]):
         self._max_workers = max_executions
         self._workers = 0
         self._permits = asyncio.Semaphore(max_executions)
+        self._on_wait = on_wait
         self._results: asyncio.Queue[tuple[R, Callable[[], None] | None] | None] = asyncio.Queue()
         self._failure: BaseException | None = None
         self._is_leaving = False
@@ -131,7 +134,13 @@ class Bulk(Generic[R]):
 
     async def permit(self) -> None:
         """Wait until one more result may be fetched; `deliver` or `waive` must follow."""
-        await self._permits.acquire()
+        if self._permits.locked():
+            clock = asyncio.get_running_loop().time
+            since = clock()
+            await self._permits.acquire()
+            self._on_wait(clock() - since)
+        else:
+            await self._permits.acquire()
 
     def waive(self) -> None:
         """Give a permit back unused."""

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 
-from .errors import CredentialsError, DurastateError, TransportError
-from .limits import Ceiling, Hold, SharedLimits
+from .errors import CredentialsError, DurastateError, OutageError, ServiceError, TransportError
+from .gates import Hold
+from .hooks import Event, Hook, Paused, RequestDone, Resumed, Retrying, Throttled
+from .limits import SharedLimits
+from .outages import Outage
+from .pace import Pace
 from .requests import Request
 from .responses import error_of
 from .retries import Failure, Retries
@@ -14,6 +21,20 @@ from .transport import Response, Transport
 
 # The clock and the credentials, each once.
 _MOST_MENDINGS = 2
+# Idle connections that a server has closed are no failure of it. When so many in a row end like
+# that, it is not idleness.
+_MOST_REPLAYS = 16
+
+
+class Persistence(Enum):
+    """How long a request is sent again and again."""
+
+    ATTEMPTS = auto()
+    """A single call without a deadline: as often as AWS's retry rules say."""
+    DEADLINE = auto()
+    """A single call with one: throttling is waited out for as long as that allows."""
+    RUN = auto()
+    """Part of a bulk read: throttling and outages are waited out, up to `outage_limit_s`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +43,14 @@ class Statistics:
 
     `requests` counts every attempt, `retries` those that were not the first of their page,
     `throttles` the answers that said "too many requests"; `pages`, `operations` and `bytes` what
-    came of them. `in_flight` and `waiting` are as of now. The seconds are summed over requests:
-    for a slot among `max_requests`, below the rate ceiling, for room among
-    `max_bytes_in_flight`, between attempts. Limits that several clients share show what all of
-    these clients did.
+    came of them. `in_flight` and `waiting` are as of now.
+
+    The seconds are summed over requests, each counted when it ends, and say what delayed a run:
+    a slot among `max_requests`; the rate ceiling; the pace that throttling has brought down, and
+    the pauses of throttled pages; room among `max_bytes_in_flight`; pauses between other
+    attempts; an endpoint that was away; a consumer that was slow to take results; the service,
+    from sending a request to the last byte of its answer. Limits that several clients share show
+    what all of these clients did.
     """
 
     requests: int
@@ -38,88 +63,302 @@ class Statistics:
     waiting: int
     waited_for_requests_s: float
     waited_for_rate_s: float
+    waited_for_throttling_s: float
     waited_for_bytes_s: float
     waited_for_retries_s: float
+    waited_for_outages_s: float
+    waited_for_consumer_s: float
+    waited_for_service_s: float
+
+
+class _Trial:
+    """How far the attempts at one request are."""
+
+    __slots__ = (
+        "attempt",
+        "is_probe",
+        "last_retried",
+        "mended",
+        "pace",
+        "persistence",
+        "replayed",
+        "request",
+        "sent_at",
+        "throttled",
+        "throttled_since",
+    )
+
+    def __init__(self, request: Request, pace: Pace, persistence: Persistence) -> None:
+        self.request = request
+        self.pace = pace
+        self.persistence = persistence
+        self.attempt = 1
+        self.is_probe = False
+        self.last_retried: Failure | None = None
+        self.mended = 0
+        self.replayed = False
+        self.sent_at = 0.0
+        self.throttled = 0
+        self.throttled_since = 0.0
 
 
 class Calls:
     """Sends the requests of one client and counts them."""
 
-    def __init__(self, transport: Transport, retries: Retries, shared: SharedLimits) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        retries: Retries,
+        shared: SharedLimits,
+        *,
+        outage_limit_s: float = 300.0,
+        hooks: Sequence[Hook] = (),
+        tell_all: bool = True,
+    ) -> None:
         self.pages = 0
         self.operations = 0
         self.bytes = 0
-        self.answered = False  # Whether any answer at all has come from the service.
+        self.shared = shared
+        self.waited_for_consumer_s = 0.0
+        self.hooks = hooks
+        # Whether to tell of the events that come with every request and page, too.
+        self.tells_all = tell_all and bool(hooks)
+        self._answered: set[str] = set()  # Regions whose endpoint has answered, be it an error
+        self._outages: dict[str, Outage] = {}
+        self._outage_limit_s = outage_limit_s
         self._requests = 0
         self._retried = 0
         self._throttled = 0
+        self._replays_in_a_row = 0
         self._slept_s = 0.0
+        self._throttled_s = 0.0
+        self._served_s = 0.0
         self._transport = transport
+        self.region_of = transport.region_of
         self._retries = retries
-        self.shared = shared
+        self._clock: Callable[[], float] = asyncio.get_running_loop().time
+
+    @property
+    def answered(self) -> bool:
+        """Whether any answer at all has come from the service."""
+        return bool(self._answered)
+
+    def close(self) -> None:
+        """Let nothing happen later."""
+        for outage in self._outages.values():
+            outage.close()
+
+    def tell(self, event: Event) -> None:
+        """Tell every hook."""
+        for hook in self.hooks:
+            hook(event)
 
     async def answer(
-        self, request: Request, token: str, ceiling: Ceiling | None, hold: Hold
+        self,
+        request: Request,
+        token: str,
+        pace: Pace,
+        hold: Hold,
+        persistence: Persistence = Persistence.ATTEMPTS,
     ) -> Response:
         """The successful answer to `request`, or the error after the last attempt.
 
         Every attempt passes the limits anew. `hold` counts the answer's bytes; the caller
         releases it.
         """
-        attempt = 1
-        last_retried: Failure | None = None
-        mended = 0
+        trial = _Trial(request, pace, persistence)
+        outage = self._outage(request.region) if persistence is Persistence.RUN else None
         while True:
+            response: Response | None = None
             error: DurastateError
-            headers = None
             try:
-                response = await self._attempt(request, ceiling, hold)
+                await self._enter(trial, outage, hold)
+                response = await self._attempt(trial, hold)
             except TransportError as caught:
-                self.answered |= caught.reached
+                if self.tells_all:
+                    self._tell_of_request(trial, None)
                 error = caught
                 failure = Failure.TRANSIENT if caught.retryable else Failure.PERMANENT
+                if caught.reached:
+                    self._answered.add(request.region)
+            except BaseException:
+                if trial.is_probe and outage is not None:
+                    outage.hand_on()
+                raise
             else:
+                if self.tells_all:
+                    self._tell_of_request(trial, response)
+                self._answered.add(request.region)
                 if 200 <= response.status < 300:
-                    self._retries.succeeded(last_retried)
+                    self._succeeded(trial, outage)
+                    self.shared.admission.learn(len(response.body))
                     return response
                 hold.release()
-                headers = response.headers
                 error, failure = error_of(
-                    request, token, status=response.status, headers=headers, body=response.body
+                    request,
+                    token,
+                    status=response.status,
+                    headers=response.headers,
+                    body=response.body,
                 )
-                self._throttled += failure is Failure.THROTTLED
-                # A wrong clock or an expired token: the same request may pass once mended.
-                if (
-                    isinstance(error, CredentialsError)
-                    and mended < _MOST_MENDINGS
-                    and await self._transport.mend(response)
-                ):
-                    mended += 1
-                    self._retried += 1
-                    continue
-            delay_s = self._retries.delay_s(failure, attempt, headers)
-            if delay_s is None:
-                raise error
-            last_retried = failure
-            attempt += 1
+            if outage is not None and outage.is_on and failure is not Failure.TRANSIENT:
+                outage.over()
+            # A wrong clock or an expired token: the same request may pass once mended.
+            if (
+                response is not None
+                and isinstance(error, CredentialsError)
+                and trial.mended < _MOST_MENDINGS
+                and await self._transport.mend(response)
+            ):
+                trial.mended += 1
+                self._retried += 1
+                continue
+            headers = {} if response is None else response.headers
+            delay_s = self._after(trial, error, failure, headers)
             self._retried += 1
-            self._slept_s += delay_s
-            await asyncio.sleep(delay_s)
+            if delay_s:
+                await self._sleep(delay_s, failure)
 
-    async def _attempt(self, request: Request, ceiling: Ceiling | None, hold: Hold) -> Response:
-        admission = self.shared.admission
-        if not admission.try_enter(ceiling):
-            await admission.enter(ceiling)
+    async def _enter(self, trial: _Trial, outage: Outage | None, hold: Hold) -> None:
+        """Wait until the request may be sent; it then has a slot."""
+        admission, pace = self.shared.admission, trial.pace
+        stream = hold.stream if hold.is_streamed else None
+        while True:
+            trial.is_probe = outage is not None and outage.is_on and await outage.turn()
+            if not admission.try_enter(pace, stream):
+                await admission.enter(pace, stream)
+            if outage is None or not outage.is_on or trial.is_probe:
+                return
+            # The endpoint went away while this waited for its slot.
+            admission.withdraw(pace)
+
+    async def _attempt(self, trial: _Trial, hold: Hold) -> Response:
+        trial.sent_at = self._clock()
         try:
             self._requests += 1
-            response = await self._transport(request, hold)
+            return await self._transport(trial.request, hold)
         finally:
-            admission.leave()
-        self.answered = True
-        return response
+            self.shared.admission.leave()
+            self._served_s += self._clock() - trial.sent_at
+
+    def _tell_of_request(self, trial: _Trial, response: Response | None) -> None:
+        status, size = (None, 0) if response is None else (response.status, len(response.body))
+        self.tell(
+            RequestDone(
+                operation=trial.request.operation,
+                arn=trial.request.arn,
+                region=trial.request.region,
+                attempt=trial.attempt,
+                status=status,
+                bytes=size,
+                seconds=self._clock() - trial.sent_at,
+            )
+        )
+
+    def _succeeded(self, trial: _Trial, outage: Outage | None) -> None:
+        self._retries.succeeded(trial.last_retried)
+        self._replays_in_a_row = 0
+        trial.pace.succeeded(self._clock())
+        if outage is not None and outage.is_on:
+            outage.over()
+
+    def _after(
+        self, trial: _Trial, error: DurastateError, failure: Failure, headers: Mapping[str, str]
+    ) -> float:
+        """Seconds until the next attempt; raises `error` where there is none."""
+        if failure is Failure.THROTTLED:
+            self._throttled += 1
+            trial.pace.throttled(trial.sent_at, self._clock())
+            if trial.persistence is not Persistence.ATTEMPTS:
+                return self._throttle(trial, error, headers)
+        if self._may_replay(trial, error):
+            trial.replayed = True
+            self._replays_in_a_row += 1
+            return 0.0
+        if trial.persistence is Persistence.RUN and self._is_outage(trial, error, failure):
+            return 0.0
+        delay_s = self._retries.delay_s(failure, trial.attempt, headers)
+        if delay_s is None:
+            raise error
+        trial.last_retried = failure
+        if self.hooks:
+            reason = error.code if isinstance(error, ServiceError) else type(error).__name__
+            where = (trial.request.operation, trial.request.arn, trial.request.region)
+            self.tell(Retrying(*where, attempt=trial.attempt, reason=reason, delay_s=delay_s))
+        trial.attempt += 1
+        return delay_s
+
+    def _throttle(self, trial: _Trial, error: DurastateError, headers: Mapping[str, str]) -> float:
+        """Seconds until a throttled request goes back to the rate limiter."""
+        now, pace = self._clock(), trial.pace
+        trial.throttled += 1
+        if trial.throttled == 1:
+            trial.throttled_since = now
+        limit_s = self._outage_limit_s
+        if trial.persistence is Persistence.RUN and now - trial.throttled_since > limit_s:
+            if pace.succeeded_at >= trial.throttled_since:
+                raise error
+            # Nothing has come through in all that time: it is not this execution's fault.
+            raise OutageError(
+                f"nothing but throttling for outage_limit_s={limit_s:g} s, so the run ends here: "
+                f"{error}"
+            )
+        delay_s = self._retries.throttled_s(trial.throttled, headers)
+        if self.hooks:
+            where = (trial.request.operation, trial.request.arn, trial.request.region)
+            self.tell(Throttled(*where, rate=pace.rate, delay_s=delay_s))
+        return delay_s
+
+    def _may_replay(self, trial: _Trial, error: DurastateError) -> bool:
+        return (
+            isinstance(error, TransportError)
+            and error.was_idle
+            and not trial.replayed
+            and not trial.is_probe
+            and self._replays_in_a_row < _MOST_REPLAYS
+        )
+
+    def _is_outage(self, trial: _Trial, error: DurastateError, failure: Failure) -> bool:
+        """Whether the endpoint is gone, as far as this attempt shows; the request then waits.
+
+        Only an endpoint that has answered before can have gone away. One that cannot be reached
+        says nothing about a request, so no attempt is used up.
+        """
+        if failure is not Failure.TRANSIENT or trial.request.region not in self._answered:
+            return False
+        outage = self._outages[trial.request.region]
+        connected = not isinstance(error, TransportError) or error.connected
+        is_gone = outage.is_on or self._retries.is_exhausted or not connected
+        if is_gone:
+            outage.failed(error, is_probe=trial.is_probe)
+            trial.is_probe = False
+        if connected and trial.attempt >= self._retries.max_attempts:
+            return False
+        trial.attempt += is_gone and connected
+        return is_gone
+
+    def _outage(self, region: str) -> Outage:
+        known = self._outages.get(region)
+        if known is None:
+
+            def changed(reason: DurastateError, seconds: float) -> None:
+                self.tell(Resumed(region, seconds) if seconds else Paused(region, str(reason)))
+
+            known = Outage(self._outage_limit_s, random.random, changed)
+            self._outages[region] = known
+        return known
+
+    async def _sleep(self, delay_s: float, failure: Failure) -> None:
+        if failure is Failure.THROTTLED:
+            self._throttled_s += delay_s
+        else:
+            self._slept_s += delay_s
+        await asyncio.sleep(delay_s)
 
     def statistics(self) -> Statistics:
+        """A snapshot of the counters."""
         admission, gate = self.shared.admission, self.shared.gate
+        outages = self._outages.values()
         return Statistics(
             requests=self._requests,
             pages=self.pages,
@@ -128,9 +367,13 @@ class Calls:
             retries=self._retried,
             throttles=self._throttled,
             in_flight=admission.in_flight,
-            waiting=admission.waiting + gate.waiting,
+            waiting=admission.waiting + gate.waiting + sum(each.waiting for each in outages),
             waited_for_requests_s=admission.waited_for_slot_s,
             waited_for_rate_s=admission.waited_for_rate_s,
+            waited_for_throttling_s=admission.waited_for_throttling_s + self._throttled_s,
             waited_for_bytes_s=gate.waited_s,
             waited_for_retries_s=self._slept_s,
+            waited_for_outages_s=sum(each.waited_s for each in outages),
+            waited_for_consumer_s=self.waited_for_consumer_s,
+            waited_for_service_s=self._served_s,
         )

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from hashlib import blake2b
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from .aws import Account
 from .bulk import Bulk, Failed, Fetched, FetchedPage, FetchResult, PageResult, Refs
-from .calls import Calls, Statistics
+from .calls import Calls, Persistence, Statistics
 from .decoding import decode_page, is_text
 from .errors import (
     ConfigurationError,
@@ -24,16 +25,20 @@ from .errors import (
     DurastateError,
     InvalidRefError,
     MissingTokenError,
+    OutageError,
     PaginationError,
     StateTooLargeError,
     TransportError,
 )
-from .limits import Ceiling, Limits, SharedLimits, Stream
+from .gates import Stream
+from .hooks import ExecutionDone, Hook, PageRead, log_event, logs_everything
+from .limits import Limits
 from .models import ExecutionState, Operation, StatePage
-from .refs import ExecutionRef, is_token, match_arn, parse_arn
+from .pace import Pace
+from .refs import ExecutionRef, is_token, match_arn, parse_arn, shown_arn
 from .requests import GET_STATE, Request, state_path, state_query
 from .retries import Retries, RetryPolicy, check_seconds
-from .transport import HttpTransport
+from .transport import HttpTransport, Transport
 
 if TYPE_CHECKING:
     from aiobotocore.config import AioConfig
@@ -42,6 +47,7 @@ if TYPE_CHECKING:
 _MAX_ITEMS = 1000
 _MAX_ATTEMPTS = 3
 _LONGEST_KEY = 1024
+_LONGEST_KEPT_MARKER = 256
 # An execution has at most 3,000 operations, so this many empty pages mean a server gone astray.
 _MOST_EMPTY_PAGES = 1000
 
@@ -58,6 +64,9 @@ class StateClient:
     proxies, CA bundle, client certificates, time-outs, dual-stack, FIPS, the variables
     `AWS_PROFILE`, `AWS_REGION`, `AWS_CA_BUNDLE`, `AWS_ENDPOINT_URL_LAMBDA`. Entering loads them,
     in a thread, and raises `CredentialsError` or `ConfigurationError` where something is missing.
+
+    `hooks` are called with each `Event`. Without any, outages and retries go to the logger
+    `durastate`, and everything else where that is set to DEBUG before the client is entered.
     """
 
     def __init__(
@@ -70,6 +79,7 @@ class StateClient:
         config: AioConfig | None = None,
         limits: Limits | None = None,
         retry: RetryPolicy | None = None,
+        hooks: Sequence[Hook] | None = None,
     ) -> None:
         if session is not None and profile_name is not None:
             raise ConfigurationError("profile_name: the session has a profile already; give one")
@@ -82,6 +92,8 @@ class StateClient:
         )
         self._limits = limits if limits is not None else Limits()
         self._retry = retry if retry is not None else RetryPolicy()
+        self._hooks = hooks
+        self._transport: Transport | None = None  # durastate.testing puts its own here.
         self._calls: Calls | None = None
         self._is_open = False
 
@@ -91,14 +103,23 @@ class StateClient:
         account, policy, limits = self._account, self._retry, self._limits
         clock = asyncio.get_running_loop().time
         shared = limits.shared(clock, max_requests=account.pool_size)
-        await account.open()
-        transport = HttpTransport(
-            account,
-            attempt_timeout_s=policy.attempt_timeout_s,
-            max_page_bytes=limits.max_page_bytes,
-        )
+        transport = self._transport
+        if transport is None:
+            await account.open()
+            transport = HttpTransport(
+                account,
+                attempt_timeout_s=policy.attempt_timeout_s,
+                max_page_bytes=limits.max_page_bytes,
+            )
         attempts = policy.max_attempts or account.max_attempts or _MAX_ATTEMPTS
-        self._calls = Calls(transport, Retries(attempts, random.random), shared)
+        self._calls = Calls(
+            transport,
+            Retries(attempts, random.random),
+            shared,
+            outage_limit_s=policy.outage_limit_s,
+            hooks=(log_event,) if self._hooks is None else self._hooks,
+            tell_all=self._hooks is not None or logs_everything(),
+        )
         self._is_open = True
         return self
 
@@ -109,6 +130,8 @@ class StateClient:
         trace: TracebackType | None,
     ) -> None:
         self._is_open = False
+        if self._calls is not None:
+            self._calls.close()
         await self._account.close()
 
     # One execution
@@ -127,7 +150,8 @@ class StateClient:
         event held inline. `max_items` is 0 to 1,000; 0 means the service's default of 100.
         `timeout_s` bounds the whole call, waiting for limits included; `DeadlineError` after it.
         """
-        walk = _Walk(self, ref, marker, max_items, inline=False)
+        persistence = _single(timeout_s)
+        walk = _Walk(self, ref, marker, max_items, persistence, inline=False)
         async with _deadline(timeout_s, f"get_page of {walk.arn}"):
             page = await walk.next()
         walk.release()
@@ -164,9 +188,15 @@ class StateClient:
         not hold is read, and nothing at all where it is complete. `timeout_s` bounds the whole
         call, waiting for limits included; `DeadlineError` after it.
         """
-        walk = _Walk(self, ref, None, max_items)
-        async with _deadline(timeout_s, f"get_state of {walk.arn}"):
-            return await self._read_state(walk)
+        walk = _Walk(self, ref, None, max_items, _single(timeout_s))
+        try:
+            async with _deadline(timeout_s, f"get_state of {walk.arn}"):
+                state = await self._read_state(walk)
+        except DurastateError as error:
+            walk.tell_of_end(error)
+            raise
+        walk.tell_of_end()
+        return state
 
     async def _read_state(self, walk: _Walk) -> ExecutionState:
         operations: list[Operation] = []
@@ -196,17 +226,19 @@ class StateClient:
         _check_max_items(max_items)
 
         async def read(ref: ExecutionRef, index: int, bulk: Bulk[FetchResult]) -> None:
-            result: FetchResult
+            walk = None
             try:
-                walk = _Walk(self, ref, None, max_items)
-                result = Fetched(ref, await self._read_state(walk), index=index)
+                walk = _Walk(self, ref, None, max_items, Persistence.RUN)
+                state = await self._read_state(walk)
             except DurastateError as error:
                 if self._ends_the_run(error):
                     raise
-                result = _failed(ref, error, index)
-            bulk.deliver(result)
+                bulk.deliver(_failed(ref, walk, error, index))
+            else:
+                walk.tell_of_end()
+                bulk.deliver(Fetched(ref, state, index=index))
 
-        return Bulk(refs, read, max_executions)
+        return Bulk(refs, read, max_executions, self._waited_for_consumer)
 
     def stream_pages(
         self, refs: Refs, *, max_executions: int = 64, max_items: int = _MAX_ITEMS
@@ -221,23 +253,32 @@ class StateClient:
         stream = Stream()
 
         async def read(ref: ExecutionRef, index: int, bulk: Bulk[PageResult]) -> None:
+            walk = None
             try:
-                walk = _Walk(self, ref, None, max_items, stream=stream)
+                walk = _Walk(self, ref, None, max_items, Persistence.RUN, stream=stream)
                 while True:
                     page = await walk.next()
                     result = FetchedPage(ref, page, walk.is_done, index=index)
                     bulk.deliver(result, taken=walk.hand_over())
                     if walk.is_done:
-                        return
+                        break
                     await bulk.permit()
             except DurastateError as error:
                 if self._ends_the_run(error):
                     raise
-                bulk.deliver(_failed(ref, error, index))
+                bulk.deliver(_failed(ref, walk, error, index))
+            else:
+                walk.tell_of_end()
 
-        return Bulk(refs, read, max_executions)
+        return Bulk(refs, read, max_executions, self._waited_for_consumer)
+
+    def _waited_for_consumer(self, seconds: float) -> None:
+        if self._calls is not None:
+            self._calls.waited_for_consumer_s += seconds
 
     def _ends_the_run(self, error: DurastateError) -> bool:
+        if isinstance(error, OutageError):
+            return True
         if isinstance(error, TransportError):
             return error.retryable and self._calls is not None and not self._calls.answered
         return isinstance(error, ConfigurationError) and not isinstance(
@@ -251,7 +292,9 @@ class StateClient:
         return self._calls.statistics()
 
 
-def _failed(ref: ExecutionRef, error: DurastateError, index: int) -> Failed:
+def _failed(ref: ExecutionRef, walk: _Walk | None, error: DurastateError, index: int) -> Failed:
+    if walk is not None:
+        walk.tell_of_end(error)
     # The frames of its traceback hold the pages that were read before it.
     return Failed(ref, error.with_traceback(None), index=index)
 
@@ -265,6 +308,7 @@ class _Walk:
         ref: ExecutionRef,
         marker: str | None,
         max_items: int,
+        persistence: Persistence = Persistence.ATTEMPTS,
         *,
         inline: bool = True,
         stream: Stream | None = None,
@@ -279,13 +323,17 @@ class _Walk:
         self.is_done = False
         self.has_read = False
         self.bytes_read = 0
+        self._pages = 0
+        self._operations = 0
         self.arn = ref.arn
         self._calls = client._calls
-        self._target = _Target(ref, client._account, self._calls.shared)
+        self._began_at = asyncio.get_running_loop().time() if self._calls.tells_all else 0.0
+        self._target = _Target(ref, self._calls)
         self._marker = marker
         self._max_items = max_items
+        self._persistence = persistence
         self._inline = ref._inline if inline else None
-        self._seen = {marker}
+        self._seen = {_digest(marker)}
         self._empty_in_a_row = 0
         self._stream = stream
         self._hold = self._calls.shared.gate.hold(stream)
@@ -302,11 +350,12 @@ class _Walk:
             self.release()
             raise DecodingError("NextMarker", "holds half of a surrogate pair, so cannot be sent")
         self._empty_in_a_row = 0 if page.operations else self._empty_in_a_row + 1
-        if not self.is_done and self._marker in self._seen:
+        seen = _digest(self._marker)
+        if not self.is_done and seen in self._seen:
             self._refuse("the service sent the same marker a second time")
         if self._empty_in_a_row > _MOST_EMPTY_PAGES:
             self._refuse(f"the service sent {_MOST_EMPTY_PAGES} pages in a row without operations")
-        self._seen.add(self._marker)
+        self._seen.add(seen)
         return page
 
     def _refuse(self, what: str) -> NoReturn:
@@ -316,7 +365,9 @@ class _Walk:
     async def _read(self) -> StatePage:
         calls, target = self._calls, self._target
         request = await target.request(self._marker, self._max_items)
-        response = await calls.answer(request, target.token, target.ceiling, self._hold)
+        response = await calls.answer(
+            request, target.token, target.pace, self._hold, self._persistence
+        )
         size = len(response.body)
         try:
             if not calls.shared.turns.try_take(size):
@@ -329,10 +380,29 @@ class _Walk:
             raise
         self.has_read = True
         self.bytes_read += size
+        count = len(page.operations)
+        self._pages += 1
+        self._operations += count
         calls.pages += 1
         calls.bytes += size
-        calls.operations += len(page.operations)
+        calls.operations += count
+        if calls.tells_all:
+            is_last = page.next_marker is None
+            calls.tell(PageRead(self.arn, operations=count, bytes=size, is_last=is_last))
         return page
+
+    def tell_of_end(self, error: DurastateError | None = None) -> None:
+        """Tell the hooks that nothing more will be read."""
+        if self._calls.tells_all:
+            self._calls.tell(
+                ExecutionDone(
+                    self.arn,
+                    pages=self._pages,
+                    operations=self._operations,
+                    seconds=asyncio.get_running_loop().time() - self._began_at,
+                    error=None if error is None else type(error).__name__,
+                )
+            )
 
     def release(self) -> None:
         """Stop counting the bytes of the last page as held."""
@@ -349,17 +419,16 @@ class _Walk:
 class _Target:
     """Where the requests for one reference go, and what they say; checked before the first."""
 
-    def __init__(self, ref: ExecutionRef, account: Account, shared: SharedLimits) -> None:
+    def __init__(self, ref: ExecutionRef, calls: Calls) -> None:
         if ref.checkpoint_token is None:
             raise MissingTokenError(
-                f"checkpoint_token: GetDurableExecutionState needs one for {ref.arn!r}. It is in "
-                f"the invocation event of the durable function"
+                f"checkpoint_token: GetDurableExecutionState needs one for {shown_arn(ref.arn)}. "
+                f"It is in the invocation event of the durable function"
             )
         self.arn = ref.arn
         self.token = ref.checkpoint_token
-        self.ceiling: Ceiling | None = None
-        self._account = account
-        self._shared = shared
+        self.pace: Pace
+        self._calls = calls
         self._path = ""
         self._region = ""
 
@@ -370,15 +439,13 @@ class _Target:
         return Request(GET_STATE, self.arn, self._region, self._path, query)
 
     async def _check(self) -> None:
-        account = self._account
         parts = match_arn(self.arn)
-        region = account.region if parts is None else parts.region
+        region, is_own = await self._calls.region_of(None if parts is None else parts.region)
         if region is None:
-            if not account.names_an_endpoint:
+            if not is_own:
                 parse_arn(self.arn)
             raise ConfigurationError("region_name: none is configured, and a key has none either")
-        endpoint = account.known_endpoint(region) or await account.endpoint(region)
-        if endpoint.is_own:
+        if is_own:
             self._check_for_own_endpoint()
         else:
             parse_arn(self.arn)
@@ -388,7 +455,7 @@ class _Target:
                     "invocation event has it"
                 )
         owner = None if parts is None else parts.account
-        self.ceiling = self._shared.ceiling(GET_STATE, owner, region, own_endpoint=endpoint.is_own)
+        self.pace = self._calls.shared.pace(GET_STATE, owner, region, own_endpoint=is_own)
         self._region = region
         self._path = state_path(self.arn)
 
@@ -402,11 +469,22 @@ class _Target:
             raise InvalidRefError("checkpoint_token: expected a string that is not empty")
 
 
+def _digest(marker: str | None) -> str | bytes | None:
+    """What stands for a marker among those that were seen: a server may send 1 MB of it."""
+    if marker is None or len(marker) <= _LONGEST_KEPT_MARKER:
+        return marker
+    return blake2b(marker.encode(), digest_size=16).digest()
+
+
 def _check_max_items(max_items: int) -> None:
     if type(max_items) is not int or not 0 <= max_items <= _MAX_ITEMS:
         raise ConfigurationError(
             f"max_items: expected an integer from 0 to {_MAX_ITEMS}, found {max_items!r}"
         )
+
+
+def _single(timeout_s: float | None) -> Persistence:
+    return Persistence.ATTEMPTS if timeout_s is None else Persistence.DEADLINE
 
 
 @asynccontextmanager

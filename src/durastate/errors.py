@@ -11,7 +11,8 @@
     │   ├── AccessDeniedError       403: no permission for this execution
     │   └── EncryptionKeyError      a KMS key is missing, disabled or not allowed
     ├── TransportError              no usable answer: connect, TLS, reset, timeout
-    │   └── DeadlineError           an attempt or a whole call ran out of time
+    │   ├── DeadlineError           an attempt or a whole call ran out of time
+    │   └── OutageError             an endpoint stayed away for too long: a bulk read ends
     ├── DecodingError               an answer that is no page of the service
     ├── PaginationError             markers that repeat
     ├── StateTooLargeError          a state beyond Limits.max_state_bytes
@@ -117,15 +118,26 @@ class TransportError(DurastateError):
     """No usable answer arrived: connecting, TLS, a reset, a body cut short, a time-out.
 
     `retryable` is False where another attempt would end the same, such as a body too large.
-    `reached` is True where part of an answer came, so that the endpoint is there.
+    `reached` is True where part of an answer came, so that the endpoint is there. `connected` is
+    False where there was no connection to send over. `was_idle` is True where the connection had
+    been used before and was closed before any byte of an answer, as servers do with idle ones.
     """
 
     retryable = True
     reached = False
+    connected = True
+    was_idle = False
 
 
 class DeadlineError(TransportError, TimeoutError):
     """An attempt (`RetryPolicy.attempt_timeout_s`) or a whole call (`timeout_s`) took too long."""
+
+
+class OutageError(TransportError):
+    """An endpoint that had answered stayed away for `RetryPolicy.outage_limit_s`.
+
+    It ends a bulk read. Executions that were not complete by then are not reported as failed.
+    """
 
 
 class DecodingError(DurastateError):

@@ -100,13 +100,16 @@ def parse_arn(arn: str) -> ExecutionArn:
     """The parts of `arn`; raises `InvalidRefError` where it is no durable execution's ARN."""
     parts = match_arn(arn)
     if parts is None:
-        # What is no ARN at all may be a token that took its place, so it is not shown.
-        shown = repr(arn[:200]) if str(arn).startswith("arn:") else "something else"
         raise InvalidRefError(
             f"arn: expected arn:PARTITION:lambda:REGION:ACCOUNT:function:NAME:VERSION"
-            f"/durable-execution/NAME/ID, found {shown}"
+            f"/durable-execution/NAME/ID, found {shown_arn(arn)}"
         )
     return parts
+
+
+def shown_arn(arn: str) -> str:
+    """`arn` for an error's text, unless it is none and may be a token that took its place."""
+    return repr(arn[:200]) if str(arn).startswith("arn:") else "something that is no ARN"
 
 
 def match_arn(arn: str) -> ExecutionArn | None:

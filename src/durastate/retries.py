@@ -64,10 +64,15 @@ class RetryPolicy:
     or `AWS_MAX_ATTEMPTS` says, otherwise 3.
     `attempt_timeout_s`: one HTTP exchange as a whole, from connecting to the last byte. Time in
     which durastate itself does not read, because of `Limits.max_bytes_in_flight`, is not counted.
+    `outage_limit_s`: how long a bulk read waits for an endpoint that has gone away, and goes on
+    sending a page that the service throttles.
+    In a bulk read, and in a call with a `timeout_s`, a throttled page uses up no attempt: it goes
+    back to the rate limiter, whose pace has come down.
     """
 
     max_attempts: int | None = None
     attempt_timeout_s: float = 30.0
+    outage_limit_s: float = 300.0
 
     def __post_init__(self) -> None:
         attempts = self.max_attempts
@@ -76,6 +81,7 @@ class RetryPolicy:
                 f"max_attempts: expected at least 1, found {self.max_attempts!r}"
             )
         check_seconds("attempt_timeout_s", self.attempt_timeout_s)
+        check_seconds("outage_limit_s", self.outage_limit_s)
 
 
 def check_seconds(name: str, seconds: object) -> None:
@@ -103,8 +109,13 @@ class Retries:
 
     def __init__(self, max_attempts: int, random: Callable[[], float]) -> None:
         self.available = _QUOTA
-        self._max_attempts = max_attempts
+        self.max_attempts = max_attempts
         self._random = random
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the quota has nothing left for another transient failure."""
+        return self.available < Failure.TRANSIENT.value[0]
 
     def delay_s(
         self, failure: Failure, attempt: int, headers: Mapping[str, str] | None = None
@@ -114,15 +125,26 @@ class Retries:
         `attempt` is the number of the one that failed, from 1. `headers` are those of the
         answer, with lower-case names, where there was one.
         """
-        if failure.value is None or attempt >= self._max_attempts:
+        if failure.value is None or attempt >= self.max_attempts:
             return None
         cost, base = failure.value
         if cost > self.available:
             return None
         self.available -= cost
+        return _hinted(self._drawn(base, attempt), headers or {})
+
+    def throttled_s(self, times: int, headers: Mapping[str, str]) -> float:
+        """Seconds until a page that was throttled so many times goes back to the rate limiter.
+
+        None the first time, because the limiter's pace has just come down. A page that is
+        throttled again and again backs off by itself, so that it alone does not slow the others.
+        """
+        drawn = 0.0 if times < 2 else self._drawn(Failure.THROTTLED.value[1], times - 1)
+        return _hinted(drawn, headers)
+
+    def _drawn(self, base: float, attempt: int) -> float:
         # The exponent is bounded so that thousands of attempts do not overflow a float.
-        drawn = self._random() * min(base * 2.0 ** min(attempt - 1, 32), _LONGEST_DELAY_S)
-        return _hinted(drawn, headers or {})
+        return self._random() * min(base * 2.0 ** min(attempt - 1, 32), _LONGEST_DELAY_S)
 
     def succeeded(self, last_failure: Failure | None) -> None:
         """Refill: what the last retry cost, or 1 for a success at the first attempt."""

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .aws import Account, Endpoint
+from .aws import CONNECTION, Account, Connection, Endpoint
 from .errors import DeadlineError, TransportError
-from .limits import Hold
+from .gates import Hold
 from .requests import Request
 from .signing import Credentials, Signer
 
@@ -48,6 +48,13 @@ class Transport(Protocol):
     """
 
     async def __call__(self, request: Request, hold: Hold) -> Response: ...
+
+    async def region_of(self, region: str | None) -> tuple[str | None, bool]:
+        """The Region to ask: an ARN's, or without one the configured one; None without either.
+
+        And whether the user has named an endpoint of his own for it.
+        """
+        ...
 
     async def mend(self, response: Response) -> bool:
         """After a 403: correct the clock or renew the credentials; False if nothing changed."""
@@ -92,10 +99,18 @@ class HttpTransport:
         response.signed_with = credentials
         return response
 
+    async def region_of(self, region: str | None) -> tuple[str | None, bool]:
+        account = self._account
+        region = region or account.region
+        if region is None:
+            return None, account.names_an_endpoint
+        endpoint = account.known_endpoint(region) or await account.endpoint(region)
+        return region, endpoint.is_own
+
     async def mend(self, response: Response) -> bool:
         try:
             server = parsedate_to_datetime(response.headers["date"]).timestamp()
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, OverflowError):
             server = response.signed_at
         if abs(server - response.signed_at) > _TOLERATED_SKEW_S:
             self._skew_s = server - self._clock()
@@ -121,6 +136,8 @@ class HttpTransport:
     ) -> Response:
         import aiohttp
 
+        connection = Connection()
+        CONNECTION.set(connection)
         try:
             async with asyncio.timeout(self._timeout_s) as deadline:
                 return await self._send(endpoint, url, headers, hold, deadline)
@@ -130,6 +147,7 @@ class HttpTransport:
             failure: TransportError = DeadlineError(f"{_what(request, endpoint)}: {waited}")
         except aiohttp.ClientError as error:
             failure = TransportError(f"{_what(request, endpoint)}: {_describe(error)}")
+            failure.was_idle = connection.was_idle and hold.count == 0 and _is_close(error)
         except _Unusable as error:
             failure = TransportError(f"{_what(request, endpoint)}: {error}")
             failure.retryable = False
@@ -137,6 +155,7 @@ class HttpTransport:
             hold.release()
             raise
         failure.reached = hold.count > 0
+        failure.connected = connection.is_open
         hold.release()
         # Raised out here, so that no aiohttp exception hangs on it: some print the whole URL,
         # and with it the token.
@@ -211,6 +230,13 @@ async def _without_deadline(deadline: asyncio.Timeout, waiting: Any) -> None:
 
 def _what(request: Request, endpoint: Endpoint) -> str:
     return f"{request.operation} of {request.arn} at {endpoint.origin}"
+
+
+def _is_close(error: Exception) -> bool:
+    """Whether the connection was closed before the head of an answer was complete."""
+    import aiohttp
+
+    return isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
 
 
 def _describe(error: Exception) -> str:

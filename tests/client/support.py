@@ -67,7 +67,7 @@ def calls_of(client: StateClient) -> Calls:
 def without_delays(client: StateClient) -> None:
     """Draw 0 for every delay between attempts; only a hint of the server's makes one."""
     calls = calls_of(client)
-    calls._retries = Retries(calls._retries._max_attempts, lambda: 0.0)
+    calls._retries = Retries(calls._retries.max_attempts, lambda: 0.0)
 
 
 def assert_at_rest(client: StateClient) -> None:

@@ -143,7 +143,9 @@ def a_fault(kind: FaultKind, **when: Any) -> Fault:
 def settings(kind: FaultKind) -> dict[str, Any]:
     timeout_s = 0.15 if kind in SLOW else 10
     return {
-        "retry": RetryPolicy(max_attempts=ATTEMPTS, attempt_timeout_s=timeout_s),
+        "retry": RetryPolicy(
+            max_attempts=ATTEMPTS, attempt_timeout_s=timeout_s, outage_limit_s=0.2
+        ),
         "limits": Limits(max_page_bytes=200_000),
     }
 
@@ -315,19 +317,7 @@ async def test_the_servers_hint_says_when_to_ask_again() -> None:
         await client.get_state(ref_of(emulator))
         first, second = (entry.at for entry in emulator.log)
         assert 0.199 <= second - first < 1.5
-        assert client.statistics().waited_for_retries_s == pytest.approx(0.2)
-
-
-@pytest.mark.asyncio
-async def test_an_outage_for_good_spends_the_retry_quota_once_for_all_executions() -> None:
-    world = World(executions=100, operations=2)
-    faults = FaultPlan(rate=1, in_a_row=9, kinds=(FaultKind.UNAVAILABLE,))
-    async with Emulator(world, faults) as emulator, reading(emulator) as client:
-        without_delays(client)
-        async with client.fetch_many(refs_of(emulator)) as many:
-            results = [result async for result in many]
-        assert all(isinstance(result.error, ServiceError) for result in results)
-        assert len(emulator.log) == 100 + 500 // 14
+        assert client.statistics().waited_for_throttling_s == pytest.approx(0.2)
 
 
 # The clock

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 
 import pytest
@@ -18,7 +19,9 @@ from durastate import (
 )
 from durastate.calls import Calls
 from durastate.emulator import Emulator, Fault, FaultKind, FaultPlan, World
-from durastate.limits import Ceiling, Hold, SharedLimits
+from durastate.gates import Hold
+from durastate.limits import SharedLimits
+from durastate.pace import Pace
 from durastate.requests import GET_STATE, Request
 from durastate.retries import Retries
 from durastate.transport import Response
@@ -54,6 +57,9 @@ class Scripted:
             raise answer
         return Response(answer[0], answer[1], b"{}")
 
+    async def region_of(self, region: str | None) -> tuple[str | None, bool]:
+        return region, False
+
     async def mend(self, response: Response) -> bool:  # noqa: ARG002
         return False
 
@@ -63,9 +69,9 @@ class Scripted:
 
 def make_calls(
     transport: Scripted, limits: Limits, *, attempts: int = 3, random: float = 0.0
-) -> tuple[Calls, Ceiling | None]:
+) -> tuple[Calls, Pace]:
     shared = limits.shared(now)
-    ceiling = shared.ceiling(GET_STATE, "123456789012", "eu-west-1", own_endpoint=False)
+    ceiling = shared.pace(GET_STATE, "123456789012", "eu-west-1", own_endpoint=False)
     return Calls(transport, Retries(attempts, lambda: random), shared), ceiling
 
 
@@ -73,7 +79,7 @@ def paced(rate: float, burst: int = 1, **more: int) -> Limits:
     return Limits(rates={GET_STATE: rate}, burst=burst, **more)
 
 
-async def ask(calls: Calls, ceiling: Ceiling | None, times: int) -> list[object]:
+async def ask(calls: Calls, ceiling: Pace, times: int) -> list[object]:
     hold = calls.shared.gate.hold()  # Stays empty: these answers have no bytes.
     asking = (calls.answer(REQUEST, "token", ceiling, hold) for _ in range(times))
     return await asyncio.gather(*asking, return_exceptions=True)
@@ -119,7 +125,7 @@ def test_a_retry_pays_like_any_other_request() -> None:
         failures: list[tuple[int, dict[str, str]] | Exception] = [
             (503, {}),
             TransportError("reset"),
-            (429, {}),
+            (500, {}),
         ]
         transport = Scripted(lambda number: failures[number] if number < 3 else (200, {}))
         calls, ceiling = make_calls(transport, paced(10))
@@ -128,7 +134,7 @@ def test_a_retry_pays_like_any_other_request() -> None:
         assert [isinstance(answer, Response) for answer in answers] == [True] * 3
         assert transport.times(began) == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
         seen = calls.statistics()
-        assert (seen.requests, seen.retries, seen.throttles) == (6, 3, 1)
+        assert (seen.requests, seen.retries, seen.throttles) == (6, 3, 0)
 
     run(scenario())
 
@@ -163,7 +169,7 @@ def test_a_slot_is_not_held_while_waiting_for_the_rate() -> None:
         limits = paced(1, max_requests=1)
         calls, ceiling = make_calls(slow_account, limits)
         other = Calls(fast, Retries(3, lambda: 0.0), limits.shared(now))
-        elsewhere = limits.shared(now).ceiling(GET_STATE, "2" * 12, "eu-west-1", own_endpoint=False)
+        elsewhere = limits.shared(now).pace(GET_STATE, "2" * 12, "eu-west-1", own_endpoint=False)
         began = now()
         waiting = asyncio.create_task(ask(calls, ceiling, 3))
         await turns(5)
@@ -184,7 +190,7 @@ def test_each_account_and_region_has_its_own_ceiling() -> None:
         shared = limits.shared(now)
         calls = Calls(transport, Retries(3, lambda: 0.0), shared)
         ceilings = [
-            shared.ceiling(GET_STATE, account, region, own_endpoint=False)
+            shared.pace(GET_STATE, account, region, own_endpoint=False)
             for account in ("1" * 12, "2" * 12)
             for region in ("eu-west-1", "us-east-1")
         ]
@@ -232,18 +238,19 @@ def test_a_request_cancelled_in_the_instant_it_may_go_costs_no_rate() -> None:
 
 def test_the_waiting_is_in_the_statistics_to_the_second() -> None:
     async def scenario() -> None:
-        transport = Scripted(lambda number: (429, {}) if number == 0 else (200, {}))
+        transport = Scripted(lambda number: (500, {}) if number == 0 else (200, {}), takes_s=0.25)
         calls, ceiling = make_calls(transport, paced(1), random=0.5)
         await ask(calls, ceiling, 1)
         seen = calls.statistics()
-        # Half of the base delay of 1 s for a throttle, then the rest of the ceiling's second.
-        assert seen.waited_for_retries_s == pytest.approx(0.5)
-        assert seen.waited_for_rate_s == pytest.approx(0.5)
+        # Half of the base delay of 50 ms, then the rest of the ceiling's second.
+        assert seen.waited_for_retries_s == pytest.approx(0.025)
+        assert seen.waited_for_rate_s == pytest.approx(1 - 0.25 - 0.025)
+        assert seen.waited_for_service_s == pytest.approx(0.5)
         assert seen.waited_for_requests_s == 0
 
         slow = Scripted(takes_s=2)
         calls, _ = make_calls(slow, Limits(max_requests=1))
-        await ask(calls, None, 3)
+        await ask(calls, Pace(), 3)
         assert calls.statistics().waited_for_requests_s == pytest.approx(2 + 4)
         assert calls.statistics().waited_for_rate_s == 0
 
@@ -265,7 +272,7 @@ def test_the_servers_hint_sets_the_time_of_the_next_attempt(
     headers: dict[str, str], expected: float
 ) -> None:
     async def scenario() -> None:
-        transport = Scripted(lambda number: (429, headers) if number == 0 else (200, {}))
+        transport = Scripted(lambda number: (503, headers) if number == 0 else (200, {}))
         calls, ceiling = make_calls(transport, Limits())
         began = now()
         await ask(calls, ceiling, 1)
@@ -303,9 +310,9 @@ def test_only_what_may_pass_is_tried_again(
 
 def ceiling_of(
     limits: Limits, region: str | None = "eu-central-1", *, own_endpoint: bool = False
-) -> Ceiling | None:
+) -> Pace:
     shared = SharedLimits(limits, 1, lambda: 0.0)
-    return shared.ceiling(GET_STATE, "1" * 12, region, own_endpoint=own_endpoint)
+    return shared.pace(GET_STATE, "1" * 12, region, own_endpoint=own_endpoint)
 
 
 @pytest.mark.parametrize(
@@ -334,11 +341,11 @@ def test_a_share_a_rate_and_a_burst_of_ones_own() -> None:
 
 
 def test_an_endpoint_of_ones_own_has_a_ceiling_only_where_one_is_asked_for() -> None:
-    assert ceiling_of(Limits(), own_endpoint=True) is None
-    assert ceiling_of(Limits(quota_share=None)) is None
-    assert ceiling_of(Limits(quota_share=None, rates={GET_STATE: 5})) is not None
-    assert ceiling_of(Limits(quota_share=0.1), own_endpoint=True) is not None
-    assert ceiling_of(Limits(rates={GET_STATE: 5}), own_endpoint=True) is not None
+    assert ceiling_of(Limits(), own_endpoint=True).rate == math.inf
+    assert ceiling_of(Limits(quota_share=None)).rate == math.inf
+    assert ceiling_of(Limits(quota_share=None, rates={GET_STATE: 5})).rate == 5
+    assert ceiling_of(Limits(quota_share=0.1), own_endpoint=True).rate == 1_000
+    assert ceiling_of(Limits(rates={GET_STATE: 5}), own_endpoint=True).rate == 5
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,11 +13,13 @@ from hypothesis import strategies as st
 from virtual_clock import Stuck, now, run, settle
 
 from durastate import ConfigurationError, Limits
-from durastate.limits import Admission, ByteGate, Ceiling, Hold, Turns
+from durastate.gates import Admission, ByteGate, Hold, Turns
+from durastate.pace import Pace
 
 from .strategies import few, some
 
 STATE = "GetDurableExecutionState"
+FREE = Pace()
 
 
 # The clock itself
@@ -45,17 +48,15 @@ def test_a_wait_for_nothing_is_told_apart_from_a_long_one() -> None:
         run(scenario())
 
 
-# Ceiling
+# The ceiling
 
 
-def default_ceiling(rate: float) -> Ceiling:
-    ceiling = (
+def default_ceiling(rate: float) -> Pace:
+    return (
         Limits(rates={STATE: rate})
         .shared(lambda: 0.0)
-        .ceiling(STATE, "1", "eu-west-1", own_endpoint=False)
+        .pace(STATE, "1", "eu-west-1", own_endpoint=False)
     )
-    assert ceiling is not None
-    return ceiling
 
 
 def most_in_a_window(times: list[float], seconds: float) -> int:
@@ -108,13 +109,13 @@ def test_who_comes_back_when_told_is_let_in(rate: float, start: float, times: in
 
 
 def test_idle_time_is_worth_the_burst_and_no_more() -> None:
-    ceiling = Ceiling(rate=100, burst=5)
+    ceiling = Pace(ceiling=100, burst=5)
     assert sum(ceiling.take(0) == 0 for _ in range(50)) == 5
     assert sum(ceiling.take(10_000) == 0 for _ in range(50)) == 5
 
 
 def test_a_clock_that_goes_back_gives_nothing_away() -> None:
-    ceiling = Ceiling(rate=10, burst=1)
+    ceiling = Pace(ceiling=10, burst=1)
     assert ceiling.take(100) == 0
     assert ceiling.take(50) > 0
     assert ceiling.take(100.05) > 0
@@ -122,7 +123,7 @@ def test_a_clock_that_goes_back_gives_nothing_away() -> None:
 
 
 def test_what_is_given_back_can_be_taken_again_and_is_never_more_than_the_burst() -> None:
-    ceiling = Ceiling(rate=1, burst=1)
+    ceiling = Pace(ceiling=1, burst=1)
     assert ceiling.take(0) == 0
     ceiling.give_back()
     ceiling.give_back()
@@ -145,30 +146,27 @@ def test_what_is_given_back_can_be_taken_again_and_is_never_more_than_the_burst(
 )
 def test_the_default_is_a_fifth_of_the_published_quota(region: str | None, rate: float) -> None:
     shared = Limits().shared(lambda: 0.0)
-    ceiling = shared.ceiling(STATE, "1", region, own_endpoint=False)
-    assert ceiling is not None
+    ceiling = shared.pace(STATE, "1", region, own_endpoint=False)
     assert (ceiling.rate, ceiling.burst) == (rate, rate * 0.05)
 
 
 def test_an_endpoint_of_the_users_own_has_no_ceiling_unless_asked_for() -> None:
-    def ceiling(limits: Limits) -> Ceiling | None:
-        return limits.shared(lambda: 0.0).ceiling(STATE, "1", "r", own_endpoint=True)
+    def ceiling(limits: Limits) -> Pace:
+        return limits.shared(lambda: 0.0).pace(STATE, "1", "r", own_endpoint=True)
 
-    assert ceiling(Limits()) is None
+    assert ceiling(Limits()).rate == math.inf
     own = ceiling(Limits(quota_share=0.1))
-    assert own is not None
     assert own.rate == 1_000
     asked = ceiling(Limits(rates={STATE: 7}, burst=3))
-    assert asked is not None
     assert (asked.rate, asked.burst) == (7, 3)
-    assert ceiling(Limits(quota_share=None)) is None
+    assert ceiling(Limits(quota_share=None)).rate == math.inf
 
 
 def test_each_account_and_region_has_a_ceiling_of_its_own() -> None:
     shared = Limits().shared(lambda: 0.0)
 
-    def ceiling(account: str, region: str) -> Ceiling | None:
-        return shared.ceiling(STATE, account, region, own_endpoint=False)
+    def ceiling(account: str, region: str) -> Pace:
+        return shared.pace(STATE, account, region, own_endpoint=False)
 
     assert ceiling("1", "a") is ceiling("1", "a")
     assert len({ceiling("1", "a"), ceiling("2", "a"), ceiling("1", "b")}) == 3
@@ -238,10 +236,10 @@ class Entrants:
         self.entered: list[tuple[str, float]] = []
         self.most_inside = 0
 
-    def start(self, name: str, ceiling: Ceiling | None = None, stay: float = 1.0) -> Any:
+    def start(self, name: str, ceiling: Pace = FREE, stay: float = 1.0) -> Any:
         return asyncio.create_task(self._pass(name, ceiling, stay))
 
-    async def _pass(self, name: str, ceiling: Ceiling | None, stay: float) -> None:
+    async def _pass(self, name: str, ceiling: Pace, stay: float) -> None:
         if not self.door.try_enter(ceiling):
             await self.door.enter(ceiling)
         try:
@@ -263,12 +261,12 @@ def assert_all_given_back(door: Admission, slots: int) -> None:
 def test_nobody_waits_while_there_is_room() -> None:
     async def scenario() -> None:
         door = admission(2)
-        assert door.try_enter(None)
-        assert door.try_enter(None)
-        assert not door.try_enter(None)
+        assert door.try_enter(FREE)
+        assert door.try_enter(FREE)
+        assert not door.try_enter(FREE)
         assert door.in_flight == 2
         door.leave()
-        assert door.try_enter(None)
+        assert door.try_enter(FREE)
 
     run(scenario())
 
@@ -298,7 +296,7 @@ def test_who_comes_later_does_not_overtake_who_waits() -> None:
 
 def test_the_rate_holds_whatever_the_slots() -> None:
     async def scenario() -> None:
-        people, ceiling = Entrants(admission(50)), Ceiling(rate=10, burst=1)
+        people, ceiling = Entrants(admission(50)), Pace(ceiling=10, burst=1)
         start = now()
         await asyncio.gather(*(people.start("x", ceiling, stay=0.01) for _ in range(31)))
         times = [time - start for _, time in people.entered]
@@ -310,11 +308,11 @@ def test_the_rate_holds_whatever_the_slots() -> None:
 
 def test_one_at_its_ceiling_does_not_hold_up_another() -> None:
     async def scenario() -> None:
-        people, slow = Entrants(admission(4)), Ceiling(rate=0.1, burst=1)
+        people, slow = Entrants(admission(4)), Pace(ceiling=0.1, burst=1)
         start = now()
         blocked = [people.start("s", slow, stay=0.1) for _ in range(3)]
         await settle()
-        free = [people.start("f", None, stay=0.1) for _ in range(20)]
+        free = [people.start("f", FREE, stay=0.1) for _ in range(20)]
         await asyncio.gather(*free)
         assert now() - start < 1.0
         await asyncio.gather(*blocked)
@@ -326,7 +324,7 @@ def test_one_at_its_ceiling_does_not_hold_up_another() -> None:
 def test_ceilings_take_turns_when_slots_are_short() -> None:
     async def scenario() -> None:
         people = Entrants(admission(1))
-        ceilings = {name: Ceiling(rate=1_000, burst=100) for name in "abc"}
+        ceilings = {name: Pace(ceiling=1_000, burst=100) for name in "abc"}
         tasks = [people.start(name, ceilings[name]) for name in "aaaaabbbbbccccc"]
         await asyncio.gather(*tasks)
         # The first `a` found the slot free; from then on three queues wait for it.
@@ -339,7 +337,7 @@ def test_ceilings_take_turns_when_slots_are_short() -> None:
 
 def test_a_queue_that_is_always_full_does_not_starve_another() -> None:
     async def scenario() -> None:
-        people, busy, quiet = Entrants(admission(1)), Ceiling(1_000, 100), Ceiling(1_000, 100)
+        people, busy, quiet = Entrants(admission(1)), Pace(1_000, 100), Pace(1_000, 100)
         tasks = [people.start("b", busy) for _ in range(5)]
         await settle()
         tasks.append(people.start("q", quiet))
@@ -359,7 +357,7 @@ def test_waiting_is_accounted_to_what_was_waited_for() -> None:
         assert people.door.waited_for_slot_s == pytest.approx(2 + 4)
         assert people.door.waited_for_rate_s == 0
 
-        people, ceiling = Entrants(admission(9)), Ceiling(rate=2, burst=1)
+        people, ceiling = Entrants(admission(9)), Pace(ceiling=2, burst=1)
         await asyncio.gather(*(people.start(name, ceiling, stay=0.0) for name in "abc"))
         assert people.door.waited_for_rate_s == pytest.approx(0.5 + 1)
         assert people.door.waited_for_slot_s == 0
@@ -389,7 +387,7 @@ def test_cancelling_anyone_at_any_time_gives_everything_back(
     victim: int, after: float, limit: str
 ) -> None:
     async def scenario() -> None:
-        slots, ceiling = (2, None) if limit == "slots" else (9, Ceiling(rate=10, burst=1))
+        slots, ceiling = (2, FREE) if limit == "slots" else (9, Pace(ceiling=10, burst=1))
         people = Entrants(admission(slots))
         tasks = [people.start(name, ceiling, stay=0.5) for name in "abcdef"]
         await asyncio.sleep(after)
@@ -405,7 +403,7 @@ def test_cancelling_anyone_at_any_time_gives_everything_back(
 
 def test_a_place_that_was_granted_to_a_cancelled_waiter_goes_to_the_next() -> None:
     async def scenario() -> None:
-        people, ceiling = Entrants(admission(1)), Ceiling(rate=0.001, burst=2)
+        people, ceiling = Entrants(admission(1)), Pace(ceiling=0.001, burst=2)
         first, second = people.start("a", ceiling), people.start("b", ceiling)
         third = people.start("c", ceiling)
         await settle()
@@ -426,7 +424,7 @@ def test_a_place_that_was_granted_to_a_cancelled_waiter_goes_to_the_next() -> No
 
 def test_everyone_cancelled_leaves_the_door_as_it_was() -> None:
     async def scenario() -> None:
-        people, ceiling = Entrants(admission(2)), Ceiling(rate=5, burst=1)
+        people, ceiling = Entrants(admission(2)), Pace(ceiling=5, burst=1)
         tasks = [people.start("x", ceiling) for _ in range(20)]
         await asyncio.sleep(0.3)
         for task in tasks:
@@ -456,7 +454,7 @@ _STEPS = st.lists(
 def test_any_sequence_of_entering_and_cancelling_keeps_count(slots: int, steps: Any) -> None:
     async def scenario() -> None:
         people, tasks = Entrants(admission(slots)), []
-        ceilings = {"none": None, "fast": Ceiling(100, 5), "slow": Ceiling(3, 1)}
+        ceilings = {"none": None, "fast": Pace(100, 5), "slow": Pace(3, 1)}
         for number, (what, which, ceiling, seconds) in enumerate(steps):
             if what == "start":
                 tasks.append(people.start(str(number), ceilings[ceiling], seconds))
@@ -468,7 +466,7 @@ def test_any_sequence_of_entering_and_cancelling_keeps_count(slots: int, steps: 
         await asyncio.gather(*tasks, return_exceptions=True)
         assert_all_given_back(people.door, slots)
         assert people.most_inside <= slots
-        assert people.door._queues == {} or people.door.try_enter(None)
+        assert people.door._queues == {} or people.door.try_enter(FREE)
 
     run(scenario())
 

@@ -1,0 +1,124 @@
+"""What a client tells whoever wants to know: one frozen object an event.
+
+    def count(event: durastate.Event) -> None:
+        if isinstance(event, durastate.Throttled):
+            throttled.add(1, {"region": event.region})
+
+    async with durastate.StateClient(hooks=[count]) as client: ...
+
+A hook is called where the event happens, on the event loop, so it must not block. What it raises
+ends the call that it was told about. No event holds a token, a payload, a marker or a header.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from typing import Protocol, TypeAlias
+
+_LOGGER = logging.getLogger("durastate")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestDone:
+    """One HTTP exchange is over. `status` is None where no whole answer came."""
+
+    operation: str
+    arn: str
+    region: str
+    attempt: int
+    status: int | None
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """A request will be sent again after `delay_s`. `reason` is AWS's code or our error's name."""
+
+    operation: str
+    arn: str
+    region: str
+    attempt: int
+    reason: str
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """The service has refused a request as one too many; `rate` is the pace from now on."""
+
+    operation: str
+    arn: str
+    region: str
+    rate: float
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PageRead:
+    """A page has been decoded."""
+
+    arn: str
+    operations: int
+    bytes: int
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionDone:
+    """An execution has been read to its end, or to the `error` (its class) that ended it.
+
+    Told by `get_state`, `fetch_many` and `stream_pages`.
+    """
+
+    arn: str
+    pages: int
+    operations: int
+    seconds: float
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """An endpoint has gone away, and bulk reads wait for it. `reason` is our error's text."""
+
+    region: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The endpoint has answered again, `seconds` after it went away."""
+
+    region: str
+    seconds: float
+
+
+Event: TypeAlias = RequestDone | Retrying | Throttled | PageRead | ExecutionDone | Paused | Resumed
+_LEVELS = {Paused: logging.WARNING, Resumed: logging.WARNING, Retrying: logging.INFO}
+
+
+class Hook(Protocol):
+    """Anything that can be called with an event."""
+
+    def __call__(self, event: Event, /) -> None: ...
+
+
+def log_event(event: Event) -> None:
+    """The default hook: to the logger `durastate`, with the event's fields in `extra`.
+
+    Outages are warnings, retries are infos, everything else is for debugging. The fields are in
+    the record's attribute `durastate`, a dict.
+    """
+    level = _LEVELS.get(type(event), logging.DEBUG)
+    if _LOGGER.isEnabledFor(level):
+        fields = asdict(event)
+        name = type(event).__name__
+        text = " ".join(f"{key}={value}" for key, value in fields.items())
+        _LOGGER.log(level, "%s %s", name, text, extra={"durastate": {"event": name, **fields}})
+
+
+def logs_everything() -> bool:
+    """Whether anybody would see the events that come with each request."""
+    return _LOGGER.isEnabledFor(logging.DEBUG)

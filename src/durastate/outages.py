@@ -1,0 +1,126 @@
+"""An endpoint that has gone away, as a bulk read goes through it.
+
+Everything that needs the endpoint waits in one line. One request at a time is let through as a
+probe, after pauses that double; when any answer comes, all go on. An outage that lasts longer
+than the limit ends for everybody who waits with an `OutageError`, and with that the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from .errors import DurastateError, OutageError
+
+_FIRST_PAUSE_S = 0.25
+_LONGEST_PAUSE_S = 20.0
+
+
+class Outage:
+    """The outages of one endpoint, one after the other.
+
+    `on_change` is told the seconds since the outage began: 0 at its beginning.
+    """
+
+    def __init__(
+        self,
+        limit_s: float,
+        random: Callable[[], float],
+        on_change: Callable[[DurastateError, float], None],
+    ) -> None:
+        self.is_on = False
+        self.waited_s = 0.0
+        self._limit_s = limit_s
+        self._random = random
+        self._on_change = on_change
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[asyncio.Future[bool]] = deque()
+        self._timers: dict[Callable[[], None], asyncio.TimerHandle] = {}
+        self._probe_is_due = False
+        self._pause_s = 0.0
+        self._began_at = 0.0
+        self._reason: DurastateError
+
+    async def turn(self) -> bool:
+        """Wait until the outage is over (False), or to be the request that probes (True).
+
+        A probe ends with `over` or `failed`, or with `hand_on` where it is never sent.
+        """
+        if self._probe_is_due:
+            self._probe_is_due = False
+            return True
+        place: asyncio.Future[bool] = self._loop.create_future()
+        self._waiting.append(place)
+        since = self._loop.time()
+        try:
+            return await place
+        except asyncio.CancelledError:
+            if not place.cancelled() and place.exception() is None and place.result():
+                self.hand_on()
+            raise
+        finally:
+            self.waited_s += self._loop.time() - since
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for its end."""
+        return sum(not place.done() for place in self._waiting)
+
+    def failed(self, reason: DurastateError, *, is_probe: bool) -> None:
+        """The endpoint has been found gone: the first time, or by the probe."""
+        self._reason = reason
+        if not self.is_on:
+            self.is_on = True
+            self._began_at = self._loop.time()
+            self._pause_s = _FIRST_PAUSE_S
+            self._call_in(self._limit_s, self._give_up)
+            self._on_change(reason, 0.0)
+        elif is_probe:
+            self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        else:
+            return
+        # Half of it by chance, so that many processes do not ask in step.
+        self._call_in(self._pause_s * (0.5 + 0.5 * self._random()), self.hand_on)
+
+    def hand_on(self) -> None:
+        """Let the next in line probe."""
+        while self._waiting:
+            place = self._waiting.popleft()
+            if not place.done():
+                place.set_result(True)
+                return
+        self._probe_is_due = self.is_on
+
+    def over(self) -> None:
+        """The endpoint has answered."""
+        self.close()
+        for place in self._waiting:
+            if not place.done():
+                place.set_result(False)
+        self._waiting.clear()
+        self._on_change(self._reason, self._loop.time() - self._began_at)
+
+    def close(self) -> None:
+        """Forget the outage; nothing of it happens later."""
+        self.is_on = self._probe_is_due = False
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    def _give_up(self) -> None:
+        self.close()
+        for place in self._waiting:
+            if not place.done():
+                place.set_exception(
+                    OutageError(
+                        f"no answer for outage_limit_s={self._limit_s:g} s, so the run ends here; "
+                        f"what was not complete can be read again. The last failure: {self._reason}"
+                    )
+                )
+        self._waiting.clear()
+
+    def _call_in(self, seconds: float, what: Callable[[], None]) -> None:
+        if what in self._timers:
+            self._timers[what].cancel()
+        self._timers[what] = self._loop.call_later(seconds, what)

@@ -1,0 +1,173 @@
+"""How fast the requests of one account, Region and call may go. Pure: it is told the time.
+
+Two bounds hold together. The *ceiling* is the user's: a rate, or a share of AWS's quota. Below it
+the *pace* follows what the service takes: nobody knows how much of a quota others use, so a
+request that is throttled cuts the pace, and the pace grows again while all goes well.
+
+* A cut takes 10 % of a pace that was good before, 20 % where the pace was only being tried, and
+  25 % where another cut came just before it, since then the service takes far less than was
+  thought. What was sent before a cut, or right after it, causes no other: requests in flight say
+  nothing new, and a service that has just refused has nothing in reserve.
+* Growth is a share of the last good pace, so that it fits 15 requests a second as well as 5,000:
+  quickly back to where it was good, slowly around it, and doubling again and again once the pace
+  has held for longer than that.
+
+Only answers make it grow, so nothing is concluded from time in which nobody asked.
+"""
+
+from __future__ import annotations
+
+import math
+
+_CUT = 0.9
+_CUT_OF_A_TRIAL = 0.8
+_CUT_AGAIN = 0.75
+_AGAIN_S = 2.0
+_SETTLING_S = 0.1
+# From a cut back to the last good pace; and from there on, how the surplus of 3 % doubles.
+_RECOVERY_S = 5.5
+_SURPLUS = 0.03
+_DOUBLING_S = 0.65
+# A request every two seconds still asks whether the service has recovered.
+_SLOWEST = 0.5
+# A pace beyond this is no bound for one process.
+_FASTEST = 1e6
+# The burst of a pace that the service set, in seconds of it; timers are no finer than 1 ms.
+_BURST_S = 0.02
+# What has happened in less time than this is no rate yet.
+_BRIEFLY_S = 0.1
+
+
+class Pace:
+    """A token bucket whose rate the service can bring down: `burst` at once, then `rate` a second.
+
+    Time in which nobody asked is worth `burst` at most, so a stalled event loop is never
+    followed by all the requests that it missed.
+    """
+
+    __slots__ = (
+        "_at",
+        "_cut_at",
+        "_good",
+        "_grown_at",
+        "_grown_s",
+        "_seen",
+        "_tokens",
+        "burst",
+        "ceiling",
+        "rate",
+        "succeeded_at",
+    )
+
+    def __init__(self, ceiling: float = math.inf, burst: float = 1.0) -> None:
+        self.ceiling = ceiling
+        self.rate = ceiling
+        self.succeeded_at = -math.inf
+        self.burst = max(1.0, burst)
+        self._tokens = self.burst
+        self._at: float | None = None
+        self._good: float | None = None  # the pace to come back to; None: never cut, or recovered
+        self._cut_at = -math.inf
+        self._grown_at = 0.0
+        self._grown_s = 0.0
+        self._seen = _Successes()
+
+    @property
+    def is_throttled(self) -> bool:
+        """Whether the service, and not the ceiling, sets the pace."""
+        return self._good is not None
+
+    def take(self, now: float) -> float:
+        """0 where a request may go, which is then counted; otherwise the seconds until then."""
+        if self.rate == math.inf:
+            return 0.0
+        if self._at is not None and now > self._at:
+            self._tokens = min(self._most(), self._tokens + (now - self._at) * self.rate)
+        if self._at is None or now > self._at:
+            self._at = now
+        # A wait of (1 - tokens) / rate must not fall short by a rounding error.
+        if self._tokens >= 1.0 - 1e-9:
+            self._tokens -= 1.0
+            return 0.0
+        return (1.0 - self._tokens) / self.rate
+
+    def give_back(self) -> None:
+        """Undo a `take` whose request was never sent."""
+        self._tokens = min(self._most(), self._tokens + 1.0)
+
+    def _most(self) -> float:
+        if self._good is None:
+            return self.burst
+        return min(self.burst, max(1.0, self.rate * _BURST_S))
+
+    def succeeded(self, now: float) -> None:
+        """The service has taken a request."""
+        self._seen.add(now, self.rate)
+        self.succeeded_at = now
+        if self._good is None:
+            return
+        # Not more than a second for one answer: what was idle has proven nothing.
+        self._grown_s += min(now - self._grown_at, 1.0)
+        self._grown_at = now
+        rate = min(self._good * _growth(self._grown_s), 2 * self.rate)
+        if rate >= min(self.ceiling, _FASTEST):
+            self.rate, self._good = self.ceiling, None
+        else:
+            self.rate = max(self.rate, rate)
+
+    def throttled(self, sent_at: float, now: float) -> None:
+        """The service has refused a request that was sent at `sent_at`."""
+        if sent_at < self._cut_at + _SETTLING_S:
+            return
+        if now - self._cut_at < _AGAIN_S:
+            cut = _CUT_AGAIN
+        elif self._good is None or self.rate > 1.05 * self._good:
+            cut = _CUT_OF_A_TRIAL
+        else:
+            cut = _CUT
+        reached = min(self.rate, self._seen.rate(now))
+        self.rate = max(min(_SLOWEST, self.ceiling), reached * cut)
+        self._good = self.rate / _CUT
+        self._cut_at = self._grown_at = now
+        self._grown_s = 0.0
+        self._tokens = 0.0
+        self._at = now
+
+
+def _growth(seconds: float) -> float:
+    """The pace so long after a cut, as a multiple of the last good one."""
+    if seconds < _RECOVERY_S:
+        missing = 1.0 - seconds / _RECOVERY_S
+        return 1.0 - (1.0 - _CUT) * missing * missing * missing
+    doublings = min((seconds - _RECOVERY_S) / _DOUBLING_S, 64.0)
+    return 1.0 + _SURPLUS * (math.exp2(doublings) - 1.0)
+
+
+class _Successes:
+    """How many requests a second have succeeded lately, from two counters."""
+
+    __slots__ = ("_before", "_before_s", "_count", "_since", "_window")
+
+    def __init__(self) -> None:
+        self._since = -math.inf
+        self._window = 0.0
+        self._count = 0
+        self._before = 0
+        self._before_s = 0.0
+
+    def add(self, now: float, pace: float) -> None:
+        # Half a second, or longer where that holds too few requests to measure a rate by.
+        passed = now - self._since
+        if passed >= self._window:
+            stale = passed >= 2 * self._window
+            self._before, self._before_s = (0, 0.0) if stale else (self._count, passed)
+            self._since, self._count = now, 0
+            self._window = max(0.5, 15.0 / pace)
+        self._count += 1
+
+    def rate(self, now: float) -> float:
+        """Rather too high than too low: too high shows at once, and is cut again."""
+        passed = now - self._since
+        if passed >= 2 * self._window:  # Long ago says nothing of now.
+            return 1 / _BRIEFLY_S
+        return (self._before + self._count + 1) / max(passed + self._before_s, _BRIEFLY_S)
