@@ -22,7 +22,7 @@ COMMANDS = sorted(commands.commands)
 
 
 def test_these_are_the_commands() -> None:
-    assert COMMANDS == ["completion", "demo", "emulator", "fetch", "get"]
+    assert COMMANDS == ["completion", "demo", "emulator", "fetch", "get", "policy"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -258,6 +258,32 @@ def emulator(latency: float, **options: Any) -> None:
 
 
 @commands.command()
+@click.option(
+    "--function",
+    "functions",
+    metavar="NAME|ARN",
+    multiple=True,
+    help="A function whose executions may be read, or NAME:VERSION; may be repeated.  [default: "
+    "every function]",
+)
+@click.option("--region", metavar="REGION", help="Where it is; also says the partition.")
+@click.option("--account", metavar="ID", help="Whose it is, twelve digits.")
+def policy(*, functions: tuple[str, ...], region: str | None, account: str | None) -> None:
+    """Print the least IAM policy that durastate needs.
+
+    One action, lambda:GetDurableExecutionState, on the executions of the functions that are
+    named. Asks nobody.
+
+    \b
+    Example:
+      durastate policy --function order-flow --region eu-west-1 --account 123456789012
+    """
+    from .policy import print_policy
+
+    print_policy(functions, region, account)
+
+
+@commands.command()
 @click.argument("shell", type=click.Choice(_SHELLS))
 def completion(shell: str) -> None:
     """Print a script that completes durastate's commands and options in a shell.

@@ -1,0 +1,94 @@
+"""`durastate policy`: the IAM policy that reading needs, and nothing beside it.
+
+Lambda authorizes most calls on a durable execution against the execution's ARN, which goes on
+after the function's: `function:NAME:VERSION/durable-execution/…`. A function's ARN without a
+version never matches one, and neither does an alias, so the resource ends in `NAME:*` or names
+a version. Source: AWS Lambda Developer Guide, "Security and permissions for Lambda durable
+functions", whose minimal policy has GetDurableExecutionState with such a resource. That page does
+not say in so many words which resource this one call takes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import click
+
+_ACTION = "lambda:GetDurableExecutionState"
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_VERSION = re.compile(r"[0-9]+|\$LATEST(?:\.PUBLISHED)?")
+_REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-[0-9]+")
+_ACCOUNT = re.compile(r"[0-9]{12}")
+# An ARN's Region starts with one of these where its partition is another than `aws`.
+_PARTITIONS = {
+    "cn-": "aws-cn",
+    "eu-isoe-": "aws-iso-e",
+    "eusc-": "aws-eusc",
+    "us-gov-": "aws-us-gov",
+    "us-iso-": "aws-iso",
+    "us-isob-": "aws-iso-b",
+    "us-isof-": "aws-iso-f",
+}
+
+
+def print_policy(functions: tuple[str, ...], region: str | None, account: str | None) -> None:
+    """Print it on stdout, as JSON."""
+    click.echo(json.dumps(policy(functions, region, account), indent=2))
+
+
+def policy(functions: tuple[str, ...], region: str | None, account: str | None) -> dict[str, Any]:
+    """The policy document for these functions, by name or ARN; for all functions without any."""
+    _check("--region", region, _REGION, "a Region such as eu-west-1")
+    _check("--account", account, _ACCOUNT, "the twelve digits of an account")
+    resources = [_resource(function, region, account) for function in functions]
+    if not resources:
+        resources = [_arn(region, account, "*")]
+    statement = {
+        "Effect": "Allow",
+        "Action": _ACTION,
+        "Resource": resources[0] if len(resources) == 1 else resources,
+    }
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+def partition_of(region: str | None) -> str:
+    """The partition of a Region, by the way its name starts; `aws` where none is given."""
+    starts = (start for start in _PARTITIONS if region is not None and region.startswith(start))
+    return _PARTITIONS.get(next(starts, ""), "aws")
+
+
+def _resource(function: str, region: str | None, account: str | None) -> str:
+    if not function.startswith("arn:"):
+        return _arn(region, account, _executions(function))
+    if region is not None or account is not None:
+        raise click.UsageError("--function: an ARN names its own Region and account")
+    parts = function.split(":", 6)
+    if len(parts) < 7 or (parts[2], parts[5]) != ("lambda", "function"):
+        raise click.UsageError("--function: expected a name or the ARN of a function")
+    _check("--function", parts[3], _REGION, "a Region in its ARN")
+    _check("--function", parts[4], _ACCOUNT, "an account in its ARN")
+    if not re.fullmatch("aws[a-z-]*", parts[1]):
+        raise click.UsageError("--function: expected a partition such as aws in its ARN")
+    return ":".join([*parts[:6], _executions(parts[6])])
+
+
+def _arn(region: str | None, account: str | None, executions: str) -> str:
+    where = f"{region or '*'}:{account or '*'}"
+    return f"arn:{partition_of(region)}:lambda:{where}:function:{executions}"
+
+
+def _executions(function: str) -> str:
+    """The end of a pattern for the executions of `NAME`, or of one version: `NAME:7`."""
+    name, separator, version = function.partition(":")
+    _check("--function", name, _NAME, "a function's name or ARN")
+    if not separator:
+        return f"{name}:*"
+    _check("--function", version, _VERSION, "a version; aliases are in no execution's ARN")
+    return f"{name}:{version}/durable-execution/*"
+
+
+def _check(option: str, value: str | None, form: re.Pattern[str], expected: str) -> None:
+    if value is not None and not form.fullmatch(value):
+        raise click.UsageError(f"{option}: expected {expected}")
