@@ -40,6 +40,7 @@ _EXPIRY_CHECK_S = 1.0
 _OLDEST_CONNECTION_S = 300.0
 # botocore refuses credentials with less than this left.
 _MANDATORY_REFRESH_S = 600
+_LONGEST_REASON = 500
 
 
 class Connection:
@@ -250,18 +251,15 @@ class Account:
     async def _reloaded(self) -> Credentials:
         from aiobotocore.session import AioSession
 
-        self._source = await AioSession(profile=self._profile).get_credentials()
-        if self._source is None:
+        # Made within `_provided`: a profile may have gone since.
+        source = await _provided(lambda: AioSession(profile=self._profile).get_credentials())
+        if source is None:
             raise CredentialsError("the credentials that AWS refused are gone, and no others found")
+        self._source = source
         return await self._frozen()
 
     async def _frozen(self) -> Credentials:
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        try:
-            frozen = await self._source.get_frozen_credentials()
-        except (BotoCoreError, ClientError, OSError) as error:
-            raise CredentialsError(f"the credentials cannot be refreshed: {error}") from error
+        frozen = await _provided(self._source.get_frozen_credentials)
         return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
 
     # Set-up, in a thread
@@ -277,7 +275,7 @@ class Account:
             if self._session is None:
                 self._session = AioSession(profile=self._profile)
             session = self._session
-            self._source = await session.get_credentials()
+            self._source = await _provided(session.get_credentials, "loaded")
             if self.region is None:
                 # botocore itself reads AWS_DEFAULT_REGION and the profile only.
                 self.region = os.environ.get("AWS_REGION") or session.get_config_variable("region")
@@ -298,6 +296,25 @@ class Account:
         # (0 is no limit), since the client's own limit comes first.
         self._config = given.merge(AioConfig(signature_version=UNSIGNED, max_pool_connections=0))
         self._credentials = await self._frozen()
+
+
+async def _provided(ask: Callable[[], Any], what: str = "refreshed") -> Any:
+    """What a provider of credentials gives; `CredentialsError` for whatever else comes of it."""
+    from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
+
+    try:
+        return await ask()
+    except ProfileNotFound as error:
+        raise ConfigurationError(f"{error}") from error
+    except (BotoCoreError, ClientError, OSError, RuntimeError) as error:
+        # The message may be all that a credential process wrote on stderr.
+        why = " ".join(str(error).split())[-_LONGEST_REASON:]
+        raise CredentialsError(f"the credentials cannot be {what}: {why}") from error
+    except Exception as error:  # noqa: BLE001 - providers are other people's code
+        why = f"their provider failed with {type(error).__name__}"
+    # Raised out here, so that the exception does not hang on it: one of the JSON parser's holds
+    # all that a credential process said, the keys too.
+    raise CredentialsError(f"the credentials cannot be {what}: {why}")
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:
