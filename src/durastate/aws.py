@@ -177,8 +177,11 @@ class Account:
         _retrieve(task)
 
     async def _resolve(self, region: str) -> Endpoint:
+        from botocore.exceptions import BotoCoreError
+
         client, url = await _in_thread(lambda: self._create_client(region))
         self._clients.append(client)
+        endpoint: Endpoint | None = None
         try:
             endpoint = await _endpoint(client, url, region)
         except OSError as error:
@@ -187,6 +190,11 @@ class Account:
             raise ConfigurationError(
                 f"the CA bundle {bundle!r} or the client certificate cannot be loaded: {error}"
             ) from error
+        except (BotoCoreError, ValueError):
+            pass
+        if endpoint is None:
+            # Not chained: those exceptions quote parts of the URL, and with it a password.
+            raise ConfigurationError("the URL or the TLS settings of the proxy cannot be used")
         self._endpoints[region] = endpoint
         return endpoint
 
