@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -35,7 +36,7 @@ from durastate.emulator import Credentials, Emulator, World, session_with
 
 pytestmark = pytest.mark.asyncio
 
-EXECUTIONS = 240
+EXECUTIONS = 4_000 if os.environ.get("DURASTATE_LONG") else 160
 AT_ONCE = 8
 WORLD = World(seed=5, executions=EXECUTIONS, operations=3)
 KEYS = [
@@ -146,7 +147,7 @@ async def test_keys_that_the_service_calls_expired_are_asked_for_anew_from_their
 ) -> None:
     async with serving() as emulator, reading(emulator, session=None) as client:
         moments = {
-            60 * (run + 1): lambda run=run: expire(emulator, KEYS[run])  # type: ignore[misc]
+            40 * (run + 1): lambda run=run: expire(emulator, KEYS[run])  # type: ignore[misc]
             for run in range(3)
         }
         assert_nothing_failed(await read_all(client, emulator, moments), emulator)
@@ -161,7 +162,7 @@ async def test_keys_about_to_expire_are_asked_for_anew_before_the_service_refuse
     async with serving() as emulator, reading(emulator, session=None) as client:
         moments = {
             60: lambda: later(client, hours=0.9),
-            140: lambda: later(client, hours=1.9),
+            120: lambda: later(client, hours=1.9),
         }
         assert_nothing_failed(await read_all(client, emulator, moments), emulator)
         assert process.runs == 3
@@ -195,7 +196,7 @@ async def test_keys_of_a_session_of_the_users_are_refreshed_through_it() -> None
         "test",
     )
     async with serving() as emulator, reading(emulator, session=session) as client:
-        moments = {60 * number: lambda n=number: later(client, n - 0.1) for number in (1, 2, 3)}  # type: ignore[misc]
+        moments = {40 * number: lambda n=number: later(client, n - 0.1) for number in (1, 2, 3)}  # type: ignore[misc]
         assert_nothing_failed(await read_all(client, emulator, moments), emulator)
         assert (runs, refused(emulator)) == (3, 0)
 
@@ -219,10 +220,16 @@ def assert_hidden(secret: str, error: BaseException | None) -> None:
     raise AssertionError("a chain without an end")
 
 
-@pytest.mark.parametrize("why", ["refused", "about-to-expire"])
-@pytest.mark.parametrize("way", NO_KEYS)
+@pytest.mark.parametrize(
+    ("why", "way"),
+    [
+        *(("refused", way) for way in NO_KEYS),
+        ("about-to-expire", "says-what-is-no-json"),
+        ("about-to-expire", "hands-out-expired-keys"),
+    ],
+)
 async def test_keys_that_cannot_be_had_anew_end_the_run_with_one_clear_message(
-    way: str, why: str, process: Process
+    why: str, way: str, process: Process
 ) -> None:
     said, expected = NO_KEYS[way]
     for run in range(1, 4):
@@ -245,7 +252,7 @@ async def test_keys_that_cannot_be_had_anew_end_the_run_with_one_clear_message(
         assert_at_rest(client)
 
 
-@pytest.mark.parametrize("way", NO_KEYS)
+@pytest.mark.parametrize("way", ["fails", "says-what-is-no-json"])
 async def test_keys_that_cannot_be_had_at_all_are_one_clear_message_too(
     way: str, process: Process
 ) -> None:
@@ -291,7 +298,7 @@ async def test_a_clock_that_goes_wrong_in_the_middle_is_corrected(minutes: int) 
 
     emulator = Emulator(WORLD, now=lambda: datetime.now(UTC) + ahead)
     async with emulator, reading(emulator) as client:
-        moments = {60: lambda: go(minutes), 140: lambda: go(0)}
+        moments = {60: lambda: go(minutes), 120: lambda: go(0)}
         assert_nothing_failed(await read_all(client, emulator, moments), emulator)
         assert 2 <= refused(emulator) <= 2 * AT_ONCE
 
@@ -311,10 +318,10 @@ def close_connections(emulator: Emulator) -> None:
 async def test_connections_that_the_service_closed_while_idle_fail_nothing() -> None:
     async with Emulator(WORLD) as emulator, reading(emulator) as client:
         without_delays(client)
-        for _ in range(3):
+        for _ in range(2):
             assert_nothing_failed(await read_all(client, emulator), emulator)
             close_connections(emulator)
-        assert emulator.log.connections() >= 3
+        assert emulator.log.connections() > AT_ONCE
         assert_at_rest(client)
 
 

@@ -179,7 +179,8 @@ async def test_a_server_that_knows_tls_1_1_alone_is_refused(
     tls = only(ssl.TLSVersion.TLSv1_1, server_context(issue(authority, tmp_path, "old")))
     async with a_peer(an_answer(200), tls) as peer:
         # That it is the version which is refused: a client of that age gets in.
-        aged = only(ssl.TLSVersion.TLSv1_1, ssl.create_default_context(cafile=authority.bundle))
+        aged = only(ssl.TLSVersion.TLSv1_1, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+        aged.load_verify_locations(authority.bundle)
         port = urlsplit(peer.url).port
         _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=aged)
         assert writer.get_extra_info("ssl_object").version() == "TLSv1.1"
