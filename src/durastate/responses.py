@@ -31,6 +31,8 @@ from .retries import Failure, classify
 _LONGEST_MESSAGE = 500
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9.]{0,99}")
+# What follows these in a message that quotes the request's headers.
+_SIGNED = re.compile(r"""(?i)(x-amz-security-token["']?\s*[:=]\s*["']?|signature=)[^\s"',;]+""")
 
 # The signature or the credentials are refused: nothing that this client sends can succeed.
 _SIGNATURE_CODES = frozenset(
@@ -132,5 +134,6 @@ def _presentable(message: str, token: str) -> str:
     """One line without the token and without anything that a terminal would obey."""
     for form in (token, quote(token, safe="")):
         message = message.replace(form, "[checkpoint token]")
+    message = _SIGNED.sub(r"\1[hidden]", message)
     line = " ".join(message.split())[:_LONGEST_MESSAGE]
     return "".join(character if character.isprintable() else "?" for character in line)

@@ -371,14 +371,31 @@ async def test_no_canary_is_in_any_other_error(way: str) -> None:
     assert found("\n".join([*everything_said(raised.value), *log.texts])) == []
 
 
+def as_lines(line: str, headers: dict[str, str]) -> str:
+    return "\r\n".join([*(f"{name}: {value}" for name, value in headers.items()), line])
+
+
+def as_json(line: str, headers: dict[str, str]) -> str:
+    return json.dumps({"headers": headers, "request": line})
+
+
 @pytest.mark.asyncio
-async def test_a_service_that_quotes_the_request_is_not_quoted() -> None:
+@pytest.mark.parametrize("quote_it", [as_lines, as_json, lambda *request: str(request[::-1])])
+async def test_a_service_that_quotes_the_request_is_not_quoted(
+    quote_it: Callable[[str, dict[str, str]], str],
+) -> None:
     """Some proxies and firewalls answer with the request that they refuse."""
+    signatures = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        line = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")[0].decode()
-        body = json.dumps({"Type": "User", "message": f"cannot do {line} {TOKEN.value}"}).encode()
-        head = f"HTTP/1.1 400 No\r\nContent-Length: {len(body)}\r\n\r\n"
+        line, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
+        headers = dict(each.split(": ", 1) for each in lines)
+        for long in ("User-Agent", "Host"):  # a message is cut after 500 characters
+            del headers[long]
+        signatures.append(headers["Authorization"].partition("Signature=")[2])
+        said = f"cannot do {quote_it(line, headers)} {TOKEN.value}"
+        body = json.dumps({"Type": "AccessDenied", "message": said}).encode()
+        head = f"HTTP/1.1 403 No\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         writer.write(head.encode() + body)
         writer.close()
 
@@ -386,9 +403,13 @@ async def test_a_service_that_quotes_the_request_is_not_quoted() -> None:
     async with server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         async with StateClient(endpoint_url=url, session=canary_session()) as client:
-            with pytest.raises(ServiceError, match="cannot do GET") as raised:
+            without_delays(client)
+            with pytest.raises(ServiceError, match="cannot do") as raised:
                 await client.get_state(ExecutionRef(ARN, TOKEN.value))
-    assert found("\n".join(everything_said(raised.value))) == []
+    said = "\n".join(everything_said(raised.value))
+    assert str(raised.value).count("[hidden]") == 2
+    assert found(said) == []
+    assert [signature for signature in signatures if signature in said] == []
 
 
 # Through the command
