@@ -12,8 +12,9 @@ import ssl
 import warnings
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -21,16 +22,9 @@ from urllib.parse import quote, urlsplit
 import aiohttp.connector
 import pytest
 from aiobotocore.config import AioConfig
-from client.support import (
-    assert_at_rest,
-    held,
-    reading,
-    ref_of,
-    refs_of,
-    standard_session,
-    wire,
-    without_delays,
-)
+from aiobotocore.session import AioSession
+from client import support
+from client.support import assert_at_rest, held, ref_of, refs_of, wire, without_delays
 from client.wires import Authority
 
 from durastate import (
@@ -61,6 +55,16 @@ pytestmark = pytest.mark.asyncio
 WORLD = World(seed=6, executions=12, operations=3)
 REF = ExecutionRef(WORLD.arn(0), WORLD.token(0))
 SECRETS = (WORLD.token(0), quote(WORLD.token(0), safe=""))
+
+
+@cache
+def a_session() -> AioSession:
+    """Its bundle comes from the environment; that of the other tests trusts one for good."""
+    return session_with(Credentials())
+
+
+def reading(emulator: Emulator, **options: Any) -> AbstractAsyncContextManager[StateClient]:
+    return support.reading(emulator, **{"session": a_session(), **options})
 
 
 @pytest.fixture
@@ -118,7 +122,7 @@ def an_answer(status: int, body: bytes = b"", *headers: str) -> bytes:
 
 @asynccontextmanager
 async def client_of(url: str, **options: Any) -> AsyncIterator[StateClient]:
-    async with StateClient(session=standard_session(), endpoint_url=url, **options) as client:
+    async with StateClient(session=a_session(), endpoint_url=url, **options) as client:
         without_delays(client)
         yield client
 
@@ -142,7 +146,7 @@ async def refusal(url: str, **options: Any) -> str:
 async def context_of(region: str = "eu-west-1") -> ssl.SSLContext:
     """The context with which requests to AWS would go."""
     options = dict.fromkeys(("region_name", "profile_name", "endpoint_url", "config"))
-    account = Account(session=standard_session(), **options)  # type: ignore[arg-type]
+    account = Account(session=a_session(), **options)  # type: ignore[arg-type]
     await account.open()
     try:
         endpoint = await account.endpoint(region)
