@@ -259,16 +259,6 @@ async def test_a_redirect_is_not_followed() -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_huge_body_is_not_read_to_its_end() -> None:
-    faults = FaultPlan(on={0: Fault(FaultKind.HUGE_BODY, body_bytes=64 * 1024**2)})
-    async with Emulator(WORLD, faults) as emulator, reading(emulator) as client:
-        with pytest.raises(TransportError, match="max_page_bytes=33554432"):
-            await client.get_state(ref_of(emulator))
-        assert client.statistics().bytes == 0
-        assert_at_rest(client)
-
-
-@pytest.mark.asyncio
 async def test_a_state_too_large_names_the_way_that_reads_it() -> None:
     world = World(executions=2, operations=(300, 3), payload_size=1_000)
     limits = Limits(max_state_bytes=100_000)
@@ -581,34 +571,3 @@ async def test_a_refused_connection_says_so() -> None:
         assert url in str(raised.value)
         assert client.statistics().requests == ATTEMPTS
         assert_at_rest(client)
-
-
-@pytest.mark.asyncio
-@pytest.mark.parametrize(
-    "answer",
-    [
-        b"",
-        b"SSH-2.0-OpenSSH_9.9\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: minus one\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"HTTP/1.1 200 OK\r\n" + b"X-Long: " + b"x" * 100_000 + b"\r\n\r\n",
-    ],
-    ids=["hangs-up", "other-protocol", "bad-length", "bad-chunk", "long-header"],
-)
-async def test_something_that_speaks_no_http_is_a_transport_error(answer: bytes) -> None:
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(answer)
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with StateClient(endpoint_url=url, session=session_with(Credentials())) as client:
-            without_delays(client)
-            with pytest.raises(TransportError) as raised:
-                await client.get_state(ExecutionRef(WORLD.arn(0), WORLD.token(0)))
-            for said in everything_said(raised.value):
-                assert WORLD.token(0) not in said
-                assert quote(WORLD.token(0), safe="") not in said
-            assert_at_rest(client)

@@ -63,6 +63,7 @@ class Peer:
         task = asyncio.current_task()
         assert task is not None
         self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
         try:
             await self.talk(reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
@@ -75,9 +76,10 @@ class Peer:
             self._server.close()
         else:
             self.listener.close()
-        for task in self.tasks:
+        tasks = list(self.tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @asynccontextmanager

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import traceback
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
+from urllib.parse import quote
 
 import pytest
 from client.support import assert_at_rest, calls_of
@@ -257,6 +259,9 @@ async def test_an_attempt_ends_in_time_and_the_client_works_on(
         else:
             assert type(outcome) in fault.error, outcome
             assert fault.text in str(outcome)
+            said = "".join(traceback.format_exception(outcome))
+            assert REF.checkpoint_token not in said
+            assert quote(str(REF.checkpoint_token), safe="") not in said
         assert_at_rest(client)
 
         # The same server comes to its senses. Its answer may take as long as this machine needs.

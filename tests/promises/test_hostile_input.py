@@ -1,0 +1,284 @@
+"""Any bytes of an answer give objects or an error of ours, within bounded memory."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import pickle
+import re
+import tracemalloc
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.model import Shape
+from hypothesis import given
+from pure.strategies import get_state_model, operation
+from pure.test_decoding_oracle import parsed_by_botocore, read_through_attributes
+
+from durastate import DecodingError, ExecutionState, StatePage, decode_page
+
+from .hostile import CANARY, CANARY_NUMBER, EVERY_VALUE, Members, examples, hostile_bodies, written
+
+_OUTPUT = get_state_model().output_shape
+_OPERATION = _OUTPUT.members["Operations"].member
+_CORPUS = sorted((Path(__file__).parent / "corpus").iterdir())
+# What a body may cost, as a multiple of its size: JSON of empty objects is the worst.
+_MOST_BYTES_A_BYTE = 50
+
+
+def outcome(body: bytes) -> StatePage | DecodingError:
+    """What `decode_page` makes of it, looked at from all sides."""
+    try:
+        decoded = decode_page(body)
+    except DecodingError as error:
+        look_at_error(error)
+        return error
+    look_at_page(decoded)
+    return decoded
+
+
+def look_at_error(error: DecodingError) -> None:
+    """One line that names a place in the wire's own names, and no value."""
+    text = str(error)
+    assert text
+    assert text.isprintable()
+    assert len(text) < 300
+    assert CANARY not in text
+    assert str(CANARY_NUMBER) not in text
+    assert re.fullmatch(r"[A-Za-z0-9.\[\]]*", error.path)
+    assert error.__cause__ is None
+    assert error.__context__ is None or error.__suppress_context__
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301
+    assert (type(again), str(again)) == (type(error), text)
+
+
+def look_at_page(decoded: StatePage) -> None:
+    """Nothing that can be done with a decoded page raises."""
+    assert decoded.next_marker is None or isinstance(decoded.next_marker, str)
+    repr(decoded)
+    for each in decoded:
+        _read(each)
+        assert repr(each.step_details).isprintable()
+    assert pickle.loads(pickle.dumps(decoded)) == decoded  # noqa: S301
+    assert copy.deepcopy(decoded) == decoded
+    state = ExecutionState("arn", decoded.operations, source="state")
+    for name in ("by_id", "roots", "execution", "input_payload"):
+        getattr(state, name)
+    for each in decoded:
+        state.children(each.id)
+    assert json.loads(state.to_json()) == state.to_dict()
+    assert pickle.loads(pickle.dumps(state)) == state  # noqa: S301
+
+
+def _read(thing: Any) -> None:
+    """Every public attribute, and theirs."""
+    repr(thing), str(thing)
+    if type(thing).__module__ != "durastate.models" or isinstance(thing, str):
+        return
+    for name in dir(thing):
+        value = getattr(thing, name)
+        if not name.startswith("_"):
+            _read(value)
+    if hasattr(thing, "to_dict"):
+        thing.to_dict()
+
+
+@pytest.mark.parametrize("file", _CORPUS, ids=lambda file: file.name)
+def test_what_was_found_once_is_still_a_page_or_an_error(file: Path) -> None:
+    """Files are named after what must come of them."""
+    expected = {"page": StatePage, "refused": DecodingError}[file.name.partition("-")[0]]
+    assert isinstance(compare(file.read_bytes()), expected)
+
+
+# Against botocore
+
+_JSON_TYPES = {
+    "an object": dict,
+    "an array": list,
+    "a string": str,
+    "an integer": int,
+    "a number": (int, float),
+    "a boolean": bool,
+    "null": type(None),
+}
+
+
+def _at(body: bytes, path: str) -> Any:
+    """The value at a path of ours; None where there is none."""
+    value = json.loads(body.decode())
+    for step in re.findall(r"[A-Za-z]+|\d+", path):
+        value = value[int(step)] if step.isdigit() else value.get(step)
+    return value
+
+
+def _is_strict_json(body: bytes) -> bool:
+    def refuse(_: str) -> None:
+        raise ValueError
+
+    def finite(digits: str) -> float:
+        return float(digits) if math.isfinite(float(digits)) else refuse(digits)  # type: ignore[return-value]
+
+    try:
+        json.loads(body.decode(), parse_constant=refuse, parse_float=finite)
+    except ValueError:
+        return False
+    return True
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level := [each for each in level if isinstance(each, dict | list)]:
+        depth += 1
+        level = [i for each in level for i in (each.values() if type(each) is dict else each)]
+    return depth
+
+
+def _has_wrong_type(body: bytes, error: DecodingError) -> bool:
+    expected, found = re.fullmatch(r"expected (.+), found (.+)", error.problem).groups()  # type: ignore[union-attr]
+    value = _at(body, error.path)
+    is_bool = isinstance(value, bool)
+    is_found = isinstance(value, _JSON_TYPES[found]) and is_bool == (found == "a boolean")
+    return is_found and (
+        expected not in _JSON_TYPES
+        or not isinstance(value, _JSON_TYPES[expected])
+        or is_bool != (expected == "a boolean")
+    )
+
+
+# Why a body is refused that botocore takes: what the error says, what it is good for, and how to
+# see in the body that it is so. No other refusal is allowed.
+REFUSED: list[tuple[str, str, Callable[[bytes, DecodingError], bool]]] = [
+    (
+        r"not JSON|: expected an object",
+        "botocore makes an empty page of it, and the operations are lost",
+        lambda body, _: not _is_strict_json(body),
+    ),
+    (
+        r"nested too deep",
+        "nothing that the service sends; it would overflow the stack of whoever copies it",
+        lambda body, _: _depth(json.loads(body)) > 100,
+    ),
+    (
+        r"is missing$",
+        "botocore leaves a required member out, and every reader of it fails later",
+        lambda body, error: _at(body, error.path) is None,
+    ),
+    (
+        r"outside the years 1 to 9999",
+        "a datetime holds the second, at most with a fraction that rounds out of it",
+        lambda body, error: _is_far_off(_at(body, error.path)),
+    ),
+    (
+        r"expected a timestamp .* found a string",
+        "only ISO 8601: digits could be seconds or a date, and dateutil guesses what is missing",
+        lambda body, error: isinstance(_at(body, error.path), str),
+    ),
+    (
+        r"expected an integer, found a number",
+        "orjson reads an integer beyond 64 bits as a number; an attempt is none of either",
+        lambda body, error: abs(_at(body, error.path)) >= 2**63 or _has_wrong_type(body, error),
+    ),
+    (
+        r"expected .*, found ",
+        "botocore passes what has the wrong type on, or converts it",
+        _has_wrong_type,
+    ),
+]
+
+
+def _is_far_off(value: Any) -> bool:
+    if isinstance(value, str):
+        moment = datetime.fromisoformat(value)
+        utc = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+        value = (utc - datetime.fromtimestamp(0, timezone.utc)).total_seconds()
+    return not -62_135_596_800 <= value <= 253_402_300_799
+
+
+def _in_seconds(value: Any) -> Any:
+    """The same with moments as seconds; to botocore a time without an offset is local."""
+    if isinstance(value, datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).timestamp()
+    if isinstance(value, dict):
+        return {key: _in_seconds(inner) for key, inner in value.items()}
+    return [_in_seconds(inner) for inner in value] if isinstance(value, list) else value
+
+
+def compare(body: bytes) -> StatePage | DecodingError:
+    """The outcome, held against botocore's where that accepts."""
+    decoded = outcome(body)
+    try:
+        expected = parsed_by_botocore(body)
+    except Exception:  # noqa: BLE001 - all sorts of them
+        return decoded
+    if isinstance(decoded, DecodingError):
+        for pattern, _, holds in REFUSED:
+            if re.search(pattern, str(decoded)):
+                assert holds(body, decoded), decoded
+                return decoded
+        raise AssertionError(f"no reason for: {decoded}")
+    if not expected.get("NextMarker"):
+        expected.pop("NextMarker", None)
+    assert _in_seconds(read_through_attributes(_OUTPUT, decoded)) == _in_seconds(expected)
+    return decoded
+
+
+@examples(300)
+@given(hostile_bodies())
+def test_any_body_is_a_page_or_an_error_and_what_botocore_accepts_equal_or_refused_for_a_reason(
+    body: bytes,
+) -> None:
+    compare(body)
+
+
+def _places(shape: Shape, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+    for name, member in getattr(shape, "members", {}).items():
+        found += [(*path, name), *_places(member, (*path, name))]
+    return found
+
+
+def _with(path: tuple[str, ...], value: Any) -> bytes:
+    nested = value
+    for name in reversed(path[1:]):
+        nested = Members([(name, nested)])
+    members = {**operation(Type="STEP"), path[0]: nested}
+    return written(Members([("Operations", [Members(members.items())]), ("NextMarker", "next")]))
+
+
+@pytest.mark.parametrize(
+    "path", [*_places(_OPERATION), ("Unknown",), ("StepDetails", "Unknown")], ids=".".join
+)
+def test_every_member_takes_or_refuses_every_hostile_value(path: tuple[str, ...]) -> None:
+    outcomes = [type(compare(_with(path, value))) for value in EVERY_VALUE]
+    assert DecodingError in outcomes
+    assert StatePage in outcomes
+
+
+@pytest.mark.parametrize("name", ["Operations", "NextMarker", "Unknown"])
+def test_every_member_of_a_page_takes_or_refuses_every_hostile_value(name: str) -> None:
+    for value in EVERY_VALUE:
+        compare(written(Members([("Operations", []), (name, value)])))
+    for value in EVERY_VALUE:
+        compare(written(value))
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [b"{},", b"[],", b'{"":0},', b'{"":{}},', b"[[[[]]]],", b"0.5,"],
+    ids=bytes.decode,
+)
+@pytest.mark.parametrize("surrogate", [b"0", b'"\\ud800"'], ids=["orjson", "json"])
+def test_memory_is_bounded_by_the_size_of_the_body(unit: bytes, surrogate: bytes) -> None:
+    start = b'{"Operations":[],"Unknown":['
+    body = start + unit * (512 * 1024 // len(unit)) + surrogate + b"]}"
+    tracemalloc.start()
+    try:
+        assert len(decode_page(body)) == 0
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < _MOST_BYTES_A_BYTE * len(body)
