@@ -84,7 +84,8 @@ class _Details:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} with {', '.join(self._raw) or 'nothing'}>"
+        names = ", ".join(name if name.isprintable() else repr(name) for name in self._raw)
+        return f"<{type(self).__name__} with {names or 'nothing'}>"
 
     def to_dict(self) -> dict[str, Any]:
         """A copy in the service's wire form, unknown members included."""
