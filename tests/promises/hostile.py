@@ -16,14 +16,15 @@ from hypothesis import strategies as st
 from pure.strategies import pages
 
 LONG = bool(os.environ.get("DURASTATE_LONG"))
+TIMEOUT_S = 1_800 if LONG else 60
 CANARY = "CANARY-5e1d"
 CANARY_NUMBER = 817_263_544_538
 
 
 def examples(count: int) -> settings:
-    """`count` examples, the same each time; in the long run 50 times as many new ones."""
+    """`count` examples, the same each time; in the long run 20 times as many new ones."""
     return settings(
-        max_examples=count * 50 if LONG else count,
+        max_examples=count * 20 if LONG else count,
         derandomize=not LONG,
         print_blob=True,
         deadline=None,

@@ -23,8 +23,19 @@ from durastate import (
     TransportError,
 )
 
-from .hostile import CANARY, EVERY_VALUE, Members, examples, hostile_bodies, hostile_values, written
+from .hostile import (
+    CANARY,
+    EVERY_VALUE,
+    TIMEOUT_S,
+    Members,
+    examples,
+    hostile_bodies,
+    hostile_values,
+    written,
+)
 from .peer import REF, Peer, Talk, answer, asking, page_of, request, saying
+
+pytestmark = pytest.mark.timeout(TIMEOUT_S)
 
 _MB = 1024**2
 _LARGEST = 2 * _MB

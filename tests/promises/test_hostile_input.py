@@ -21,7 +21,18 @@ from pure.test_decoding_oracle import parsed_by_botocore, read_through_attribute
 
 from durastate import DecodingError, ExecutionState, StatePage, decode_page
 
-from .hostile import CANARY, CANARY_NUMBER, EVERY_VALUE, Members, examples, hostile_bodies, written
+from .hostile import (
+    CANARY,
+    CANARY_NUMBER,
+    EVERY_VALUE,
+    TIMEOUT_S,
+    Members,
+    examples,
+    hostile_bodies,
+    written,
+)
+
+pytestmark = pytest.mark.timeout(TIMEOUT_S)
 
 _OUTPUT = get_state_model().output_shape
 _OPERATION = _OUTPUT.members["Operations"].member
@@ -226,7 +237,7 @@ def compare(body: bytes) -> StatePage | DecodingError:
     return decoded
 
 
-@examples(300)
+@examples(200)
 @given(hostile_bodies())
 def test_any_body_is_a_page_or_an_error_and_what_botocore_accepts_equal_or_refused_for_a_reason(
     body: bytes,

@@ -27,7 +27,7 @@ from durastate import (
 
 from .peer import REF, Peer, Talk, answer, asking, page_of, peer, request, reset
 
-TIMEOUT_S = 0.2
+TIMEOUT_S = 0.15
 _PAUSE_S = 0.02
 
 
