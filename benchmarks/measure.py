@@ -134,7 +134,7 @@ def run_once(plan: Plan, python: str = sys.executable) -> Run:
             text=True,
             timeout=_LIMIT_S,
             cwd=ROOT,
-            env=_environment(plan, home),
+            env=environment(plan, home),
         )
     if done.returncode:
         raise RuntimeError(f"{plan.client} ended with an error:\n{done.stderr[-3000:].strip()}")
@@ -142,7 +142,7 @@ def run_once(plan: Plan, python: str = sys.executable) -> Run:
     return run
 
 
-def _environment(plan: Plan, home: str) -> dict[str, str]:
+def environment(plan: Plan, home: str) -> dict[str, str]:
     """No setting of the person who runs this reaches a client."""
     kept = {
         name: value
