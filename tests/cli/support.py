@@ -60,10 +60,15 @@ def environment(endpoint_url: str, **more: str) -> dict[str, str]:
     return found | {"AWS_ENDPOINT_URL_LAMBDA": endpoint_url, "COLUMNS": "100"} | more
 
 
-def start(*arguments: str | Path, env: dict[str, str], **options: Any) -> subprocess.Popen[bytes]:
+def start(
+    *arguments: str | Path,
+    env: dict[str, str],
+    program: tuple[str, str] = ("-m", "durastate.cli"),
+    **options: Any,
+) -> subprocess.Popen[bytes]:
     """The command as a process."""
     return subprocess.Popen(
-        [sys.executable, "-m", "durastate.cli", *map(str, arguments)],
+        [sys.executable, *program, *map(str, arguments)],
         env=env,
         **{
             "stdin": subprocess.DEVNULL,
@@ -76,7 +81,7 @@ def start(*arguments: str | Path, env: dict[str, str], **options: Any) -> subpro
 
 def finish(process: subprocess.Popen[bytes], stdin: bytes | None = None) -> Done:
     out, err = process.communicate(stdin, timeout=30)
-    return Done(process.returncode, out.decode(), err.decode())
+    return Done(process.returncode, (out or b"").decode(), err.decode())
 
 
 def write_refs(path: Path, world: World, *more: str) -> Path:

@@ -5,7 +5,6 @@ Those are imported when a command runs, so that `durastate --help` is quick.
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from durastate import __version__
 from .ending import COMPLETE, OTHER, USAGE, code_of, message_of
 from .options import Connection, Number, connection_options
 from .plain import plain
+from .streams import let_go, open_closed, results, say, unheard
 
 _SHELLS = ("bash", "zsh", "fish")
 _COMPLETE_VARIABLE = "_DURASTATE_COMPLETE"
@@ -298,20 +298,22 @@ def completion(shell: str) -> None:
 
     found = get_completion_class(shell)
     assert found is not None
-    click.echo(found(commands, {}, "durastate", _COMPLETE_VARIABLE).source())
+    with results():
+        click.echo(found(commands, {}, "durastate", _COMPLETE_VARIABLE).source())
 
 
 def run() -> int:
     """Run the command line and return the exit code."""
+    open_closed()
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = commands.main(
             prog_name="durastate", complete_var=_COMPLETE_VARIABLE, standalone_mode=False
         )
-        sys.stdout.flush()
     except click.UsageError as error:
-        error.show()
+        with unheard():
+            error.show()
         return USAGE
     except BrokenPipeError:
         return _nobody_reads()
@@ -319,14 +321,15 @@ def run() -> int:
         # click turns a broken pipe into its own exit.
         return _nobody_reads() if error.code == 1 else int(error.code or 0)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last resort
-        click.echo(f"durastate: {_told(error)}", err=True)
+        if isinstance(error, OSError):
+            let_go(sys.stdout)  # of help, say
+        say(f"durastate: {_told(error)}")
         return code_of(error)
     return code if isinstance(code, int) else COMPLETE
 
 
 def _nobody_reads() -> int:
-    """Whoever read our output has gone; nothing is left to say, not even at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    let_go(sys.stdout)
     return OTHER
 
 

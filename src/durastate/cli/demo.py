@@ -17,6 +17,7 @@ from durastate.emulator import EmulatorProcess, FaultPlan, World
 from .plain import plain
 from .progress import Progress, Tally, span
 from .running import tune_collector
+from .streams import say
 
 # About what a call takes within a Region, so that the demo shows waiting too.
 _LATENCY_S = 0.05
@@ -33,10 +34,9 @@ async def run_demo() -> None:
     world = World.demo()
     refs = [ExecutionRef(arn, token) for arn, token in world.refs()]
     tally = _Tally(requested=len(refs))
-    Console(stderr=True).print(
+    say(
         f"Starting the embedded service: {len(refs):,} executions, "
-        f"{_LATENCY_S * 1000:.0f} ms an answer …",
-        highlight=False,
+        f"{_LATENCY_S * 1000:.0f} ms an answer …"
     )
     async with (
         EmulatorProcess(world, FaultPlan.demo(world), latency_s=_LATENCY_S) as service,

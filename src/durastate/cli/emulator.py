@@ -20,6 +20,7 @@ from durastate.emulator import Emulator, FaultKind, FaultPlan, World
 from .ending import OTHER, USAGE, Problem
 from .jsonl import LinesFile
 from .plain import plain
+from .streams import results, say
 
 _MOST_TO_TRY = 1_000
 _LOG_EVERY_S = 1.0
@@ -51,7 +52,7 @@ def run_emulator(service: Service) -> None:
             world, plan, port=service.port, latency_s=service.latency_s, rate=service.rate
         )
         answered = asyncio.run(_serve(emulator, refs, count))
-    click.echo(f"durastate: ended after {answered:,} requests", err=True)
+    say(f"durastate: ended after {answered:,} requests")
 
 
 def fault_plan(text: str, world: World) -> FaultPlan:
@@ -130,7 +131,8 @@ async def _serve(emulator: Emulator, refs: Path, count: int) -> int:
         ) from None
     answered = 0
     try:
-        click.echo(_instructions(emulator, refs, count))
+        with results():
+            click.echo(_instructions(emulator, refs, count))
         while not stop.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), _LOG_EVERY_S)

@@ -24,6 +24,7 @@ from .plain import plain
 from .progress import Progress, Tally, span
 from .refsfile import RefLine, RefsFile
 from .running import run, tune_collector
+from .streams import say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +54,10 @@ def run_fetch(job: Job, connection: Connection) -> int:
         return SOME_FAILED if fetching.tally.failed else COMPLETE
     if not isinstance(ending, KeyboardInterrupt | DurastateError | click.ClickException):
         raise ending
-    _say(f"durastate: {plain(message_of(ending))}")
+    say(f"durastate: {plain(message_of(ending))}")
     code = code_of(ending)
     if code == INTERRUPTED or fetching.tally.complete:
-        _say(_how_to_go_on(job))
+        say(_how_to_go_on(job))
     return code
 
 
@@ -147,18 +148,18 @@ class Fetching:
         requested = read if tally.requested is None else max(tally.requested, read)
         not_attempted = requested - tally.already - tally.complete - tally.failed
         already = f"{tally.already:,} already there + " if self._job.resume else ""
-        _say(
+        say(
             f"{requested:,} requested = {already}{tally.complete:,} complete + "
             f"{tally.failed:,} failed + {not_attempted:,} not attempted"
         )
         if tally.requested is None and not_attempted:
-            _say("The references were not read to their end; what was not read is not counted.")
+            say("The references were not read to their end; what was not read is not counted.")
         if self._out.dropped:
-            _say(f"A torn last line of {self._out.dropped:,} bytes was dropped from the output.")
+            say(f"A torn last line of {self._out.dropped:,} bytes was dropped from the output.")
         if (statistics := self._statistics) is not None:
-            _say(_work(statistics, self._seconds))
+            say(_work(statistics, self._seconds))
         if tally.failed:
-            _say(f"Failures: {plain(str(self._failures.path))}")
+            say(f"Failures: {plain(str(self._failures.path))}")
 
 
 def _work(statistics: Statistics, seconds: float) -> str:
@@ -175,7 +176,3 @@ def _how_to_go_on(job: Job) -> str:
         arguments = [*arguments, "--resume"]
     again = " (with the same references on stdin)" if job.refs == "-" else ""
     return f"Go on where this run was{again}: {plain(shlex.join(['durastate', *arguments]))}"
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)

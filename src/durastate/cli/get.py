@@ -12,11 +12,17 @@ from durastate.models import dump_json
 from .options import Connection
 from .plain import plain_json
 from .running import run
+from .streams import results
 
 
 def run_get(connection: Connection, ref: ExecutionRef, max_items: int, output: str) -> None:
     """Read the state and print it."""
     state = run(_read(connection, ref, max_items))
+    with results():
+        _print(state, output)
+
+
+def _print(state: ExecutionState, output: str) -> None:
     if output == "table":
         from .tree import print_tree
 
@@ -26,7 +32,6 @@ def run_get(connection: Connection, ref: ExecutionRef, max_items: int, output: s
     else:
         for operation in state.operations:
             _write(dump_json(operation.to_dict()) + b"\n")
-    sys.stdout.flush()
 
 
 async def _read(connection: Connection, ref: ExecutionRef, max_items: int) -> ExecutionState:

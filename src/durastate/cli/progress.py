@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Self
+from typing import Never, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -22,6 +22,8 @@ from rich.table import Table
 from rich.text import Text
 
 from durastate import Statistics
+
+from .streams import say, unheard
 
 _LINE_EVERY_S = 10.0
 _FRAME_EVERY_S = 0.2
@@ -67,7 +69,7 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         on_terminal = sys.stderr.isatty()
-        self._console = Console(stderr=True, force_terminal=on_terminal, highlight=False)
+        self._console = _Console(stderr=True, force_terminal=on_terminal, highlight=False)
         self._is_live = on_terminal and not self._console.is_dumb_terminal
         self._tally = tally
         self._statistics = statistics
@@ -90,7 +92,10 @@ class Progress:
                 await self._task
 
     async def _live(self) -> None:
-        with Live(console=self._console, auto_refresh=False, transient=True) as display:
+        with (
+            unheard(),
+            Live(console=self._console, auto_refresh=False, transient=True) as display,
+        ):
             while True:
                 self._look()
                 display.update(self._frame(), refresh=True)
@@ -100,7 +105,7 @@ class Progress:
         while True:
             await asyncio.sleep(_LINE_EVERY_S)
             self._look()
-            self._console.print(Text(self.line()), soft_wrap=True)
+            say(self.line())
 
     def _look(self) -> None:
         now = self._clock()
@@ -142,6 +147,12 @@ class Progress:
     def _time_left(self) -> str:
         left, pace = self._tally.left, self._pace.per_second()
         return f"{span(left / pace)} left" if left is not None and pace > 0 else ""
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> Never:
+        """Nothing of rich's own, which ends the process."""
+        raise  # noqa: PLE0704 - called where the error is handled
 
 
 class Pace:

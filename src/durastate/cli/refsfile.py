@@ -12,6 +12,7 @@ import os
 import stat
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -19,6 +20,7 @@ import orjson
 from durastate import DecodingError, DurastateError, ExecutionRef, InvalidRefError
 
 from .ending import USAGE, Problem
+from .jsonl import cannot
 from .plain import plain
 
 _PIECE = 256 * 1024
@@ -37,6 +39,7 @@ class RefsFile:
 
     def __init__(self, name: str) -> None:
         self.read = 0
+        self._name = name
         self.is_stdin = name == "-"
         self._descriptor = sys.stdin.fileno() if self.is_stdin else _open(name)
         status = os.fstat(self._descriptor)
@@ -48,7 +51,10 @@ class RefsFile:
         """Every line, while nobody waits for a slow pipe but the reader of this."""
         splitter = _Splitter()
         while True:
-            piece = await _read(self._descriptor)
+            try:
+                piece = await _read(self._descriptor)
+            except OSError as error:
+                raise cannot("read", Path(self._name), error) from None
             for line in splitter.feed(piece) if piece else splitter.end():
                 self.read += 1
                 yield line

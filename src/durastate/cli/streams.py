@@ -1,0 +1,66 @@
+"""The standard streams, any of which may be closed, full, or without anybody who reads it.
+
+Progress, a summary or an error that nobody can see is no reason to break off a run or to change
+its exit code.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from .ending import OTHER, Problem
+
+
+def open_closed() -> None:
+    """Put something in the place of each closed stream, before a file of ours gets its number.
+
+    Messages vanish there. To read stdin or to write to stdout stays an error.
+    """
+    for name, mode, flags in (
+        ("stdin", "r", os.O_WRONLY),
+        ("stdout", "w", os.O_RDONLY),
+        ("stderr", "w", os.O_WRONLY),
+    ):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, flags), mode))
+
+
+@contextmanager
+def results() -> Iterator[None]:
+    """The block writes results to stdout; `Problem` where that does not take them."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        let_go(sys.stdout)
+        raise Problem(f"cannot write to stdout: {error.strerror}", OTHER) from None
+
+
+def say(text: str) -> None:
+    """A line on stderr, if anybody hears it."""
+    with unheard():
+        click.echo(text, err=True)
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """What is said on stderr within the block may fail to reach anybody."""
+    try:
+        yield
+    except OSError:
+        let_go(sys.stderr)
+
+
+def let_go(stream: Any) -> None:
+    """Whoever took what we write has gone: what is left of it is no error, not even at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
