@@ -159,6 +159,18 @@ def test_a_failure_says_what_the_service_said_and_resume_asks_again(
     assert not failures.exists()
 
 
+def test_a_resumed_run_without_any_failure_leaves_none_of_an_earlier_one(
+    invoke: Invoke, refs: Path, tmp_path: Path
+) -> None:
+    refs_text = refs.read_text()
+    refs.write_text(refs_text + "no json\n")
+    assert invoke("fetch", refs, "-o", tmp_path / "out").code == 2
+    refs.write_text(refs_text)
+    done = invoke("fetch", refs, "-o", tmp_path / "out", "--resume")
+    assert "30 requested = 30 already there + 0 complete + 0 failed + 0 not" in done.err
+    assert (done.code, (tmp_path / "out.failures.jsonl").exists()) == (0, False)
+
+
 def test_resume_drops_a_torn_last_line_and_reads_it_again(
     invoke: Invoke, refs: Path, tmp_path: Path
 ) -> None:

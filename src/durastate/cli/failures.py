@@ -18,8 +18,8 @@ _START = b'{"line":'
 class FailuresFile:
     """The executions that could not be read, and why; made with the first of them.
 
-    A resumed run asks for all of them again, so with its first result it removes the file that
-    the earlier run left.
+    A resumed run asks for all of them again, so with its first result, at the latest at its end,
+    it removes the file that the earlier run left.
     """
 
     def __init__(self, out: Path, *, resume: bool) -> None:
@@ -30,7 +30,7 @@ class FailuresFile:
             self._check_earlier(resume=resume)
 
     def starts_anew(self) -> None:
-        """This run has a result: what an earlier one failed at is no longer true."""
+        """This run has a result, or an end without any: an earlier one's failures are outdated."""
         if self._earlier:
             self.path.unlink(missing_ok=True)
             self._earlier = False

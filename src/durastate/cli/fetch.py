@@ -87,6 +87,8 @@ class Fetching:
 
     def close(self, ending: BaseException | None) -> BaseException | None:
         """Close the files; what ended the run, which may be that this fails."""
+        if ending is None:
+            self._failures.starts_anew()
         finish_out = partial(self._out.close, finished=ending is None)
         for close in (self._failures.close, finish_out, self._refs.close):
             try:
