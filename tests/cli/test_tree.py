@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
+from rich.text import Text
 
 from durastate import ExecutionState, decode_page
-from durastate.cli.tree import in_tree_order, print_tree
+from durastate.cli.tree import in_tree_order, print_tree, that_fit
 from durastate.models import dump_json
 
 
@@ -67,6 +69,46 @@ def test_the_table_says_status_attempt_duration_and_reason(
     assert rows["charge"].endswith("so far ValueError; next attempt 1970-01-01 00:01:00")
     assert rows["w"].endswith("so far until 1970-01-01 01:00:00")
     assert rows["c"] == "c CALLBACK STARTED 1970-01-01 00:00:00 1 min 30 s"
+
+
+NEEDED = {"Operation": 30, "Type": 9, "Status": 9, "Attempt": 7, "Started (UTC)": 19, "Took": 10}
+NEEDED["Note"] = 18
+
+
+@pytest.mark.parametrize(
+    ("room", "names", "dropped"),
+    [
+        (1_000, 30, set()),
+        (114, 30, set()),
+        (113, 29, set()),
+        (96, 12, set()),
+        (95, 30, {"Started (UTC)"}),
+        (80, 17, {"Started (UTC)"}),
+        (70, 19, {"Started (UTC)", "Took"}),
+        (20, 12, {"Started (UTC)", "Took"}),
+    ],
+)
+def test_a_narrow_terminal_costs_names_and_times_but_no_reason(
+    room: int, names: int, dropped: set[str]
+) -> None:
+    found = that_fit(NEEDED, room)
+    assert (found.pop("Operation"), set(NEEDED) - {"Operation"} - set(found)) == (names, dropped)
+
+
+def test_on_a_terminal_of_80_columns_the_reason_can_be_read(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    details = {"Attempt": 3, "Error": {"ErrorType": "ServiceUnavailable"}}
+    long_name = operation("s", Name="reconcile-" * 5, Status="FAILED", StepDetails=details)
+    print_tree(state({**long_name, "EndTimestamp": 100}))
+    line = Text.from_ansi(capsys.readouterr().out.splitlines()[-1]).plain.rstrip()
+    assert len(line) <= 80
+    assert line.split() == [
+        *("reconcile-reconcile-reco…", "STEP", "FAILED", "3", "1", "min", "40", "s"),
+        "ServiceUnavailable",
+    ]
 
 
 def test_names_of_others_reach_no_terminal_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

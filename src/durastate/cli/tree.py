@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from rich.console import Console, Group
+from rich.console import Console, Group, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +19,10 @@ from .progress import span
 _DEEPEST_INDENT = 20
 _LONGEST_ID = 12
 _WIDTH_OF_A_FILE = 1_000
+_COLUMNS = ("Operation", "Type", "Status", "Attempt", "Started (UTC)", "Took", "Note")
+_FIRST_TO_GO = ("Started (UTC)", "Took")
+_SHORTEST_NAME = 12
+_GAP = 2
 _STYLES = {
     "SUCCEEDED": "green",
     "FAILED": "bold red",
@@ -30,9 +34,9 @@ _STYLES = {
 
 def print_tree(state: ExecutionState) -> None:
     """Print it on stdout; into a file every column as wide as it needs."""
-    width = None if sys.stdout.isatty() else _WIDTH_OF_A_FILE
-    console = Console(highlight=False, width=width)
-    console.print(Group(_head(state), Text(), _table(state, time.time())), soft_wrap=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_OF_A_FILE)
+    table = _table(state, time.time(), console.width)
+    console.print(Group(_head(state), Text(), table), soft_wrap=False)
 
 
 def _head(state: ExecutionState) -> Text:
@@ -44,26 +48,50 @@ def _head(state: ExecutionState) -> Text:
     return text
 
 
-def _table(state: ExecutionState, now: float) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("Operation", no_wrap=True, overflow="ellipsis")
-    table.add_column("Type", no_wrap=True)
-    table.add_column("Status", no_wrap=True)
-    table.add_column("Attempt", justify="right")
-    table.add_column("Started (UTC)", no_wrap=True)
-    table.add_column("Took", justify="right", no_wrap=True)
-    table.add_column("Note", overflow="fold")
-    for operation, depth in in_tree_order(state):
-        table.add_row(
-            Text("  " * min(depth, _DEEPEST_INDENT) + _label(operation)),
-            Text(plain(operation.sub_type or operation.type)),
-            Text(plain(operation.status), _STYLES.get(operation.status, "")),
-            Text(_attempt(operation)),
-            Text(_moment(operation.start_timestamp)),
-            Text(_took(operation, now)),
-            Text(_note(operation)),
-        )
+def _table(state: ExecutionState, now: float, room: int) -> Table:
+    rows = [_cells(operation, depth, now) for operation, depth in in_tree_order(state)]
+    needed = {name: max([len(name), *(row[name].cell_len for row in rows)]) for name in _COLUMNS}
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+    widths = that_fit(needed, room)
+    for name in widths:
+        if name == "Note":
+            table.add_column(name, overflow="fold")
+        else:
+            justify: JustifyMethod = "right" if name in ("Attempt", "Took") else "left"
+            table.add_column(name, no_wrap=True, max_width=widths[name], justify=justify)
+    for row in rows:
+        table.add_row(*(row[name] for name in widths))
     return table
+
+
+def _cells(operation: Operation, depth: int, now: float) -> dict[str, Text]:
+    indent = "  " * min(depth, _DEEPEST_INDENT)
+    texts = (
+        Text(indent + _label(operation)),
+        Text(plain(operation.sub_type or operation.type)),
+        Text(plain(operation.status), _STYLES.get(operation.status, "")),
+        Text(_attempt(operation)),
+        Text(_moment(operation.start_timestamp)),
+        Text(_took(operation, now)),
+        Text(_note(operation)),
+    )
+    return dict(zip(_COLUMNS, texts, strict=True))
+
+
+def that_fit(needed: Mapping[str, int], room: int) -> dict[str, int]:
+    """The columns to show where `room` is less than they need, with their widths.
+
+    Names are cut first, then times go, because how it failed is what one looks for.
+    """
+    widths = dict(needed)
+    shortest = min(_SHORTEST_NAME, needed["Operation"])
+    for dropped in ("", *_FIRST_TO_GO):
+        widths.pop(dropped, None)
+        others = sum(widths.values()) - widths["Operation"] + _GAP * (len(widths) - 1)
+        if room - others >= shortest:
+            break
+    widths["Operation"] = max(shortest, min(needed["Operation"], room - others))
+    return widths
 
 
 def in_tree_order(state: ExecutionState) -> Iterator[tuple[Operation, int]]:
