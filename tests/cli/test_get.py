@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from durastate.emulator import Emulator
 
 from .conftest import Invoke
-from .support import environment, start
+from .support import environment, finish, start
 
 
 @pytest.fixture
@@ -76,6 +77,25 @@ def test_no_token_is_a_usage_error_that_repeats_nothing(
 ) -> None:
     done = invoke("get", arn, *arguments)
     assert (done.code, done.out) == (252, "")
+    assert "SECRET" not in done.err
+
+
+@pytest.mark.parametrize("place", ["file", "stdin", "environment"])
+def test_what_cannot_be_a_token_is_a_usage_error_that_repeats_nothing(
+    arn: str, tmp_path: Path, place: str
+) -> None:
+    wrong = b"SECRET\xff\n"
+    (tmp_path / "token").write_bytes(wrong)
+    arguments = {
+        "file": ("--token-file", str(tmp_path / "token")),
+        "stdin": ("--token", "-"),
+        "environment": ("--token-env", "THE_TOKEN"),
+    }
+    env = environment("http://nowhere", PYTHONIOENCODING="utf-8:strict", THE_TOKEN="SECRET\u00e9")
+    process = start("get", arn, *arguments[place], env=env, stdin=subprocess.PIPE)
+    done = finish(process, wrong)
+    assert (done.code, done.out) == (252, "")
+    assert "holds something else than a token" in done.err
     assert "SECRET" not in done.err
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import click
 
+_SOMETHING_ELSE = "the place that was named holds something else than a token"
+
 
 def read_token(file: str | None, variable: str | None, token: str | None) -> str:
     """The token from the one place that was named."""
@@ -24,16 +26,16 @@ def read_token(file: str | None, variable: str | None, token: str | None) -> str
         found = _from_stdin(token)
     if not (found := found.strip()):
         raise click.UsageError("there is no token in the place that was named")
+    if not found.isascii():
+        raise click.UsageError(_SOMETHING_ELSE)
     return found
 
 
 def _from_file(name: str) -> str:
     try:
-        return Path(name).read_text(encoding="ascii")
+        return Path(name).read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise click.UsageError(f"--token-file: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise click.UsageError("--token-file: it holds something else than a token") from None
 
 
 def _from_stdin(token: str | None) -> str:
@@ -44,4 +46,9 @@ def _from_stdin(token: str | None) -> str:
     if sys.stdin.isatty():
         prompted: str = click.prompt("Checkpoint token", hide_input=True, err=True)
         return prompted
-    return sys.stdin.readline()
+    try:
+        return sys.stdin.readline()
+    except OSError as error:
+        raise click.UsageError(f"--token -: cannot read stdin: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise click.UsageError(_SOMETHING_ELSE) from None
