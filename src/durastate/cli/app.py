@@ -15,6 +15,7 @@ from durastate import __version__
 
 from .ending import COMPLETE, OTHER, USAGE, code_of, message_of
 from .options import Connection, Number, connection_options
+from .payloads import MODES
 from .plain import plain
 from .streams import let_go, open_closed, results, say, unheard
 
@@ -102,7 +103,7 @@ def get(
 )
 @click.option(
     "--payloads",
-    type=click.Choice(("full", "none", "size", "hash")),
+    type=click.Choice(MODES),
     default="full",
     show_default=True,
     help="Keep payloads, leave them out, or put their size, or size and SHA-256, in their place. "

@@ -49,7 +49,6 @@ _KINDS = (
     "WaitForCallback",
 )
 _KIND_WEIGHTS = (56, 66, 71, 78, 82, 88, 93, 97, 100)
-_LEAF_COUNT = 5
 _BRANCH = {"Map": "MapIteration", "Parallel": "ParallelBranch"}
 _LEAF_TYPE = {
     "Step": "STEP",
