@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -132,6 +133,28 @@ def test_a_port_in_use_is_one_clear_line(invoke: Invoke, service: Emulator) -> N
     done = invoke("emulator", "--port", service.endpoint_url.rpartition(":")[2])
     assert (done.code, done.out) == (255, "")
     assert done.err == "durastate: cannot listen on 127.0.0.1: Address already in use\n"
+
+
+def test_references_of_a_service_that_did_not_start_are_not_in_the_way(
+    invoke: Invoke, service: Emulator, tmp_path: Path
+) -> None:
+    port = service.endpoint_url.rpartition(":")[2]
+    assert invoke("emulator", "--port", port, "--write-refs", tmp_path / "refs").code == 255
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_half_a_file_of_references_is_removed(tmp_path: Path) -> None:
+    def small_disk() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+
+    process = start(
+        *("emulator", "--executions", "2000", "--write-refs", tmp_path / "refs"),
+        env=environment(""),
+        preexec_fn=small_disk,
+    )
+    done = finish(process)
+    assert (done.code, "cannot write" in done.err) == (255, True)
+    assert list(tmp_path.iterdir()) == []
 
 
 async def until(condition: Callable[[], bool]) -> None:

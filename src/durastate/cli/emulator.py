@@ -51,7 +51,11 @@ def run_emulator(service: Service) -> None:
         emulator = Emulator(
             world, plan, port=service.port, latency_s=service.latency_s, rate=service.rate
         )
-        answered = asyncio.run(_serve(emulator, refs, count))
+        try:
+            answered = asyncio.run(_serve(emulator, refs, count))
+        except Problem:
+            refs.unlink()  # it would be in the way of the next try
+            raise
     say(f"durastate: ended after {answered:,} requests")
 
 
@@ -95,9 +99,13 @@ def _write_refs(path: Path, world: World, count: int) -> None:
     except FileExistsError:
         raise Problem(f"{plain(str(path))} exists, and nothing is overwritten", USAGE) from None
     pairs = islice(world.refs(), count)
-    # In large pieces, since nobody goes on with half a file of references.
-    while piece := [_ref_line(*pair) for pair in islice(pairs, 1_000)]:
-        file.append(b"".join(piece))
+    try:
+        # In large pieces, since nobody goes on with half a file of references.
+        while piece := [_ref_line(*pair) for pair in islice(pairs, 1_000)]:
+            file.append(b"".join(piece))
+    except BaseException:
+        file.discard()
+        raise
     file.close()
 
 
