@@ -7,6 +7,7 @@ import os
 import re
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -47,7 +48,11 @@ def tried(printed: str, directory: Path, *more: str) -> subprocess.CompletedProc
     """What happens when a person puts the printed lines into a shell."""
     lines = [line for line in printed.splitlines() if line.startswith(("unset", "export"))]
     command = printed.strip().splitlines()[-1]
-    env = environment("http://nowhere") | {"AWS_PROFILE": "nobody", "AWS_SESSION_TOKEN": "old"}
+    env = environment("http://nowhere") | {
+        "AWS_PROFILE": "nobody",
+        "AWS_SESSION_TOKEN": "old",
+        "AWS_MAX_ATTEMPTS": "10",  # three may all be throttled
+    }
     function = 'durastate() { "$PYTHON" -m durastate.cli "$@"; }'
     script = "\n".join([function, *lines, " ".join([command, *more])])
     return subprocess.run(
@@ -75,9 +80,11 @@ def test_references_in_a_temporary_file_go_away_with_it() -> None:
 
 def test_every_option_shapes_the_service(tmp_path: Path) -> None:
     refs = tmp_path / "my refs.jsonl"
-    options = ("--port", "18972", "--executions", "7", "--operations", "5", "--seed", "9")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    options = ("--port", port, "--executions", "7", "--operations", "5", "--seed", "9")
     with running(*options, "--latency", "0.3", "--rate", "3", "--write-refs", refs) as printed:
-        assert "Serving 7 made-up executions at http://127.0.0.1:18972 until Ctrl-C." in printed
+        assert f"Serving 7 made-up executions at http://127.0.0.1:{port} until Ctrl-C." in printed
         started = time.monotonic()
         done = tried(printed, tmp_path)
         took = time.monotonic() - started
