@@ -199,7 +199,12 @@ def demo() -> None:
     help="On 127.0.0.1.  [default: a free one]",
 )
 @click.option(
-    "--executions", metavar="N", type=click.IntRange(min=1), default=1_000, show_default=True
+    "--executions",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=1_000,
+    show_default=True,
+    help="How many there are.",
 )
 @click.option(
     "--operations",
