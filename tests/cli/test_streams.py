@@ -112,7 +112,7 @@ def test_results_that_cannot_be_written_are_one_clear_line(
     assert done.err.startswith("durastate: cannot write to stdout: ")
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("emulator",)])
+@pytest.mark.parametrize("arguments", [("--help",), ("completion", "bash")])
 def test_what_is_said_to_a_closed_stdout_is_an_error(arguments: tuple[str, ...]) -> None:
     done = finish(start(*arguments, env=environment(""), **closed(1)))
     assert (done.code, len(done.err.splitlines())) == (255, 1)
