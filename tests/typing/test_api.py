@@ -19,7 +19,9 @@ from durastate import (
     DurastateError,
     EncryptionKeyError,
     ErrorObject,
+    Event,
     ExecutionDetails,
+    ExecutionDone,
     ExecutionNotFoundError,
     ExecutionRef,
     ExecutionState,
@@ -27,6 +29,7 @@ from durastate import (
     Fetched,
     FetchedPage,
     FetchResult,
+    Hook,
     InvalidRefError,
     InvalidRequestError,
     InvalidTokenError,
@@ -35,7 +38,13 @@ from durastate import (
     Operation,
     OperationStatus,
     OperationType,
+    OutageError,
+    PageRead,
     PaginationError,
+    Paused,
+    RequestDone,
+    Resumed,
+    Retrying,
     RetryPolicy,
     ServiceError,
     StateClient,
@@ -43,10 +52,12 @@ from durastate import (
     StateTooLargeError,
     Statistics,
     StepDetails,
+    Throttled,
     ThrottledError,
     TransportError,
     WaitDetails,
     decode_page,
+    log_event,
 )
 
 
@@ -273,8 +284,11 @@ def remedies(error: DurastateError) -> str:
         case DeadlineError():
             timeout: TimeoutError = error
             return str(timeout)
+        case OutageError():
+            return str(error)
         case TransportError():
             assert_type(error.retryable, bool)
+            assert_type(error.connected, bool)
         case DecodingError():
             return error.path
         case PaginationError() | StateTooLargeError():
@@ -284,6 +298,36 @@ def remedies(error: DurastateError) -> str:
         case ConfigurationError():
             return str(error)
     return ""
+
+
+def seconds_told(event: Event) -> float:
+    """Every kind of event, and nothing else."""
+    match event:
+        case RequestDone():
+            assert_type(event.status, int | None)
+            return event.seconds
+        case Retrying() | Throttled():
+            return event.delay_s
+        case PageRead():
+            return event.operations
+        case ExecutionDone():
+            assert_type(event.error, str | None)
+            return event.seconds
+        case Paused():
+            assert_type(event.reason, str)
+            return 0.0
+        case Resumed():
+            return event.seconds
+        case _:
+            assert_never(event)
+
+
+def hooks() -> Sequence[Hook]:
+    return (log_event, seconds_told_to_nobody)
+
+
+def seconds_told_to_nobody(event: Event) -> None:
+    seconds_told(event)
 
 
 def test_every_public_name_is_used_here() -> None:
