@@ -159,12 +159,14 @@ class Calls:
         token: str,
         pace: Pace,
         hold: Hold,
+        *,
         persistence: Persistence = Persistence.ATTEMPTS,
+        failed: Callable[[DurastateError], None] | None = None,
     ) -> Response:
         """The successful answer to `request`, or the error after the last attempt.
 
         Every attempt passes the limits anew. `hold` counts the answer's bytes; the caller
-        releases it.
+        releases it. `failed` is told of each attempt that was not the last.
         """
         trial = _Trial(request, pace, persistence)
         outage = self._outage(request.region) if persistence is Persistence.RUN else None
@@ -215,9 +217,9 @@ class Calls:
                 continue
             headers = {} if response is None else response.headers
             delay_s = self._after(trial, error, failure, headers)
-            self._retried += 1
-            if delay_s:
-                await self._sleep(delay_s, failure)
+            if failed is not None:
+                failed(error)
+            await self._pause(delay_s, failure)
 
     async def _enter(self, trial: _Trial, outage: Outage | None, hold: Hold) -> None:
         """Wait until the request may be sent; it then has a slot."""
@@ -348,7 +350,10 @@ class Calls:
             self._outages[region] = known
         return known
 
-    async def _sleep(self, delay_s: float, failure: Failure) -> None:
+    async def _pause(self, delay_s: float, failure: Failure) -> None:
+        self._retried += 1
+        if not delay_s:
+            return
         if failure is Failure.THROTTLED:
             self._throttled_s += delay_s
         else:

@@ -152,7 +152,7 @@ class StateClient:
         """
         persistence = _single(timeout_s)
         walk = _Walk(self, ref, marker, max_items, persistence, inline=False)
-        async with _deadline(timeout_s, f"get_page of {walk.arn}"):
+        async with _deadline(timeout_s, "get_page", walk):
             page = await walk.next()
         walk.release()
         return page
@@ -190,7 +190,7 @@ class StateClient:
         """
         walk = _Walk(self, ref, None, max_items, _single(timeout_s))
         try:
-            async with _deadline(timeout_s, f"get_state of {walk.arn}"):
+            async with _deadline(timeout_s, "get_state", walk):
                 state = await self._read_state(walk)
         except DurastateError as error:
             walk.tell_of_end(error)
@@ -323,6 +323,7 @@ class _Walk:
         self.is_done = False
         self.has_read = False
         self.bytes_read = 0
+        self.last_failure = ""
         self._pages = 0
         self._operations = 0
         self.arn = ref.arn
@@ -366,7 +367,12 @@ class _Walk:
         calls, target = self._calls, self._target
         request = await target.request(self._marker, self._max_items)
         response = await calls.answer(
-            request, target.token, target.pace, self._hold, self._persistence
+            request,
+            target.token,
+            target.pace,
+            self._hold,
+            persistence=self._persistence,
+            failed=self._note,
         )
         size = len(response.body)
         try:
@@ -391,9 +397,15 @@ class _Walk:
             calls.tell(PageRead(self.arn, operations=count, bytes=size, is_last=is_last))
         return page
 
+    def _note(self, error: DurastateError) -> None:
+        self.last_failure = str(error)
+
     def tell_of_end(self, error: DurastateError | None = None) -> None:
-        """Tell the hooks that nothing more will be read."""
-        if self._calls.tells_all:
+        """Tell the hooks that nothing more will be read.
+
+        Not of a reference that was refused: what stands for its ARN may be a token.
+        """
+        if self._calls.tells_all and not isinstance(error, ConfigurationError):
             self._calls.tell(
                 ExecutionDone(
                     self.arn,
@@ -488,7 +500,7 @@ def _single(timeout_s: float | None) -> Persistence:
 
 
 @asynccontextmanager
-async def _deadline(timeout_s: float | None, what: str) -> AsyncIterator[None]:
+async def _deadline(timeout_s: float | None, call: str, walk: _Walk) -> AsyncIterator[None]:
     if timeout_s is not None:
         check_seconds("timeout_s", timeout_s)
     try:
@@ -497,4 +509,7 @@ async def _deadline(timeout_s: float | None, what: str) -> AsyncIterator[None]:
     except TimeoutError as error:
         if isinstance(error, DurastateError):
             raise
-        raise DeadlineError(f"{what} took longer than timeout_s={timeout_s:g}") from None
+        text = f"{call} of {walk.arn} took longer than timeout_s={timeout_s:g}"
+        if walk.last_failure:
+            text += f". The last failure before that: {walk.last_failure}"
+        raise DeadlineError(text) from None

@@ -69,7 +69,8 @@ class PageRead:
 class ExecutionDone:
     """An execution has been read to its end, or to the `error` (its class) that ended it.
 
-    Told by `get_state`, `fetch_many` and `stream_pages`.
+    Told by `get_state`, `fetch_many` and `stream_pages`; not of a reference that was refused before
+    anything was asked.
     """
 
     arn: str

@@ -88,7 +88,6 @@ async def test_each_error_has_its_status(
     kinds = [
         FaultKind.NOT_FOUND,
         FaultKind.INVALID_TOKEN,
-        FaultKind.THROTTLE,
         FaultKind.ACCESS_DENIED,
         FaultKind.SERVICE_ERROR,
         FaultKind.WRONG_TYPES,
@@ -109,7 +108,6 @@ async def test_each_error_has_its_status(
     assert [(status, body["error"]) for status, body in [*answers, late]] == [
         (404, "ExecutionNotFoundError"),
         (409, "InvalidTokenError"),
-        (503, "ThrottledError"),
         (502, "AccessDeniedError"),
         (502, "ServiceError"),
         (502, "DecodingError"),

@@ -9,12 +9,12 @@ from .peer import session
 
 
 @pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+def trusted(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """The one authority that the clients of these tests trust."""
     return Authority(tmp_path_factory.mktemp("authority"), "ours")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_authority(authority: Authority) -> None:
+def one_authority(trusted: Authority) -> None:
     """Reading all the world's authorities takes most of a short test."""
-    session().set_config_variable("ca_bundle", str(authority.bundle))
+    session().set_config_variable("ca_bundle", str(trusted.bundle))

@@ -242,10 +242,10 @@ async def _meeting(fault: Fault, authority: Authority) -> AsyncIterator[tuple[Pe
 @pytest.mark.asyncio
 @pytest.mark.parametrize("name", FAULTS)
 async def test_an_attempt_ends_in_time_and_the_client_works_on(
-    name: str, authority: Authority
+    name: str, trusted: Authority
 ) -> None:
     fault = FAULTS[name]
-    async with _meeting(fault, authority) as (server, client):
+    async with _meeting(fault, trusted) as (server, client):
         with _filled(server, fault.full):
             attempt = asyncio.create_task(client.get_state(REF))
             await asyncio.wait([attempt], timeout=TIMEOUT_S + 1)
@@ -266,7 +266,7 @@ async def test_an_attempt_ends_in_time_and_the_client_works_on(
 
         # The same server comes to its senses. Its answer may take as long as this machine needs.
         calls_of(client)._transport._timeout_s = 10.0  # type: ignore[attr-defined]
-        server.talk = _good_over_tls(authority) if fault.tls else _good
+        server.talk = _good_over_tls(trusted) if fault.tls else _good
         if not fault.accepts:
             await server.accept()
         state = await client.get_state(REF)

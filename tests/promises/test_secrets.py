@@ -43,6 +43,8 @@ from durastate import (
     Failed,
     FetchedPage,
     Limits,
+    Paused,
+    Resumed,
     RetryPolicy,
     ServiceError,
     StateClient,
@@ -236,11 +238,15 @@ def an_event() -> dict[str, Any]:
 
 @pytest.mark.asyncio
 async def test_no_canary_is_in_the_repr_of_any_public_object() -> None:
+    events: list[durastate.Event] = []
     with everything_logged() as log:
         async with forwarding() as proxy, Emulator(world(), credentials=KEYS) as emulator:
-            session = canary_session()
-            async with canary_client(emulator, proxy.url, session=session) as client:
+            session, told = canary_session(), {"hooks": [events.append]}
+            async with canary_client(emulator, proxy.url, session=session, **told) as client:
                 ref = ref_of(emulator)
+                for kind, first in ((FaultKind.THROTTLE, 1), (FaultKind.SERVICE_ERROR, 3)):
+                    emulator.faults = FaultPlan(on={ref.arn: Fault(kind, first=first)})
+                    await client.get_state(ref, timeout_s=10)
                 state = await client.get_state(ref)
                 async with client.fetch_many([ref, ExecutionRef(ref.arn)]) as many:
                     results = [result async for result in many]
@@ -266,11 +272,15 @@ async def test_no_canary_is_in_the_repr_of_any_public_object() -> None:
                     *client._account._endpoints.values(),
                     client._account._credentials,
                     *(emulator.world, emulator.log, *emulator.log, emulator.credentials),
+                    *(*events, Resumed("eu-west-1", 1.5)),
+                    Paused("eu-west-1", str(results[1].error)),
                 ]
                 assert isinstance(results[-1], FetchedPage)
                 said = [*map(shown, things), shown(vars(client))]
     classes = {
-        each for each in map(vars(durastate).get, durastate.__all__) if isinstance(each, type)
+        each
+        for each in map(vars(durastate).get, durastate.__all__)
+        if isinstance(each, type) and each is not durastate.Hook  # of which there are no instances
     }
     missing = classes - {type(thing) for thing in things}
     assert {each.__name__ for each in missing if not issubclass(each, Exception)} == set()
@@ -318,6 +328,16 @@ async def broken_event(_: Emulator, __: str) -> None:
     ExecutionRef.from_event(json.dumps(an_event())[:-2])
 
 
+async def an_outage_too_long(emulator: Emulator, _: str) -> None:
+    retry = RetryPolicy(outage_limit_s=0.05)
+    async with reading(emulator, session=canary_session(), retry=retry) as client:
+        await client.get_state(ref_of(emulator))
+        await emulator.__aexit__()  # gone, and with it the answers to what follows
+        async with client.fetch_many([ref_of(emulator)]) as many:
+            async for _result in many:
+                pass
+
+
 async def broken_page(_: Emulator, __: str) -> None:
     wrong = operations()
     wrong[1]["StepDetails"]["Result"] = {"nested": wrong[1]["StepDetails"]["Result"]}
@@ -337,6 +357,7 @@ OTHER_ERRORS: dict[str, tuple[Callable[[Emulator, str], Any], str]] = {
     "no-token": (_reader(ref=ExecutionRef(ARN)), "MissingTokenError"),
     "an-empty-token": (_reader(ref=ExecutionRef(ARN, "")), "InvalidRefError"),
     "a-whole-call-too-slow": (_reader(timeout_s=0.1), "DeadlineError"),
+    "an-endpoint-that-stays-away": (an_outage_too_long, "OutageError"),
     "refused-keys": (bad_credentials, "CredentialsError"),
     "a-proxy-that-is-not-there": (nobody_there, "TransportError"),
     "an-unknown-profile": (no_profile, "ConfigurationError"),
