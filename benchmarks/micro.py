@@ -24,6 +24,7 @@ import orjson
 import pyperf
 
 from .cases import REGION, Case
+from .decoding import STEPS
 from .measure import ROOT, cores, ratio, say
 from .pages import page_body
 from .results import Goal, Options, Result
@@ -130,13 +131,13 @@ def _pieces() -> dict[str, Callable[[], object]]:
     signer = signing.Signer(signing.Credentials("AKID", _SECRET), host=host, region=REGION)
     clock = time.monotonic
     admission, gate = gates.Admission(64, clock), gates.ByteGate(64 * 1024**2, clock)
-    ceiling = pace.Pace(1e9, 1e9)
+    ceiling, free = pace.Pace(1e9, 1e9), pace.Pace()
 
     def build() -> object:
         return requests.state_path(ref.arn), requests.state_query(ref.token, None, 1000)
 
     def slot() -> None:
-        admission.try_enter(pace.Pace())
+        admission.try_enter(free)
         admission.leave()
 
     def byte_gate() -> None:
@@ -161,6 +162,8 @@ def main() -> None:
             runner.bench_time_func(f"{decoder}, {name}", _decode, make, name, True)
     for decoder, make in DECODERS.items():
         runner.bench_time_func(f"{decoder}, {_BIG}, GC off", _decode, make, _BIG, False)
+    for step, function in STEPS.items():
+        runner.bench_time_func(f"{step}, {_BIG}", _decode, lambda f=function: f, _BIG, True)
     for name, piece in _pieces().items():
         runner.bench_func(name, piece)
 

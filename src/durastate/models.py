@@ -18,9 +18,14 @@ import orjson
 
 Source = Literal["state", "event", "history"]
 
+_UTC = timezone.utc
+_moment = datetime.fromtimestamp
+
 
 class OperationType(StrEnum):
     """What kind of durable operation it is."""
+
+    __hash__ = str.__hash__  # Enum's own is a call in Python, and equal: names are values.
 
     EXECUTION = "EXECUTION"
     CONTEXT = "CONTEXT"
@@ -32,6 +37,8 @@ class OperationType(StrEnum):
 
 class OperationStatus(StrEnum):
     """Where the operation stands."""
+
+    __hash__ = str.__hash__
 
     STARTED = "STARTED"
     PENDING = "PENDING"
@@ -67,7 +74,7 @@ class _Moment(_Member[datetime]):
         if owner is None:
             return self
         seconds = owner._raw.get(self.wire)
-        return None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)
+        return None if seconds is None else _moment(seconds, _UTC)
 
 
 class _Details:
@@ -215,53 +222,53 @@ class Operation:
     @property
     def start_timestamp(self) -> datetime:
         """When it started, UTC."""
-        return datetime.fromtimestamp(self._start, timezone.utc)
+        return _moment(self._start, _UTC)
 
     @property
     def end_timestamp(self) -> datetime | None:
         """When it ended, UTC; None while it runs."""
         end = self._end
-        return None if end is None else datetime.fromtimestamp(end, timezone.utc)
+        return None if end is None else _moment(end, _UTC)
 
-    def _details_named(self, wire: str) -> dict[str, Any] | None:
-        if DETAILS_OF_TYPE.get(self.type) == wire:
+    def _details_of(self, kind: str, wire: str) -> dict[str, Any] | None:
+        if self.type == kind:
             return self._details
         return None if self._rest is None else self._rest.get(wire)
 
     @property
     def execution_details(self) -> ExecutionDetails | None:
         """Set on the EXECUTION operation."""
-        raw = self._details_named("ExecutionDetails")
+        raw = self._details_of("EXECUTION", "ExecutionDetails")
         return None if raw is None else ExecutionDetails(raw)
 
     @property
     def context_details(self) -> ContextDetails | None:
         """Set on CONTEXT operations that have a result, an error or `ReplayChildren`."""
-        raw = self._details_named("ContextDetails")
+        raw = self._details_of("CONTEXT", "ContextDetails")
         return None if raw is None else ContextDetails(raw)
 
     @property
     def step_details(self) -> StepDetails | None:
         """Set on STEP operations."""
-        raw = self._details_named("StepDetails")
+        raw = self._details_of("STEP", "StepDetails")
         return None if raw is None else StepDetails(raw)
 
     @property
     def wait_details(self) -> WaitDetails | None:
         """Set on WAIT operations."""
-        raw = self._details_named("WaitDetails")
+        raw = self._details_of("WAIT", "WaitDetails")
         return None if raw is None else WaitDetails(raw)
 
     @property
     def callback_details(self) -> CallbackDetails | None:
         """Set on CALLBACK operations."""
-        raw = self._details_named("CallbackDetails")
+        raw = self._details_of("CALLBACK", "CallbackDetails")
         return None if raw is None else CallbackDetails(raw)
 
     @property
     def chained_invoke_details(self) -> ChainedInvokeDetails | None:
         """Set on CHAINED_INVOKE operations."""
-        raw = self._details_named("ChainedInvokeDetails")
+        raw = self._details_of("CHAINED_INVOKE", "ChainedInvokeDetails")
         return None if raw is None else ChainedInvokeDetails(raw)
 
     def to_dict(self) -> dict[str, Any]:
