@@ -14,7 +14,7 @@ from .big_pages import PAGE_BYTES
 
 _HERE = Path(__file__).parent
 _MAX_BYTES_IN_FLIGHT = 64 * 1024**2
-_MAX_EXECUTIONS = 64
+_MAX_EXECUTIONS = 1_024
 _TAKEN = 20
 
 
