@@ -270,7 +270,9 @@ class Calls:
         """Seconds until the next attempt; raises `error` where there is none."""
         if failure is Failure.THROTTLED:
             self._throttled += 1
-            trial.pace.throttled(trial.sent_at, self._clock())
+            # Refused again while others get through, a page says more of itself than of the rate.
+            if not trial.throttled or trial.pace.succeeded_at < trial.throttled_since:
+                trial.pace.throttled(trial.sent_at, self._clock())
             if trial.persistence is not Persistence.ATTEMPTS:
                 return self._throttle(trial, error, headers)
         if self._may_replay(trial, error):
