@@ -1,0 +1,280 @@
+"""Do no harm: the rate follows what the service takes, and a throttled page is not a failed one.
+
+The service is a token bucket with R requests a second, of which 0.3 s or, as the embedded service
+has it, 1 s may come at once. In simulated time, from seeds; `DURASTATE_LONG` has more of them,
+R = 5,000, and real time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import random
+import statistics
+from collections.abc import Callable
+
+import pytest
+from client.support import reading, refs_of
+from virtual_clock import now, run
+
+from durastate import (
+    DeadlineError,
+    ExecutionRef,
+    Failed,
+    Limits,
+    RetryPolicy,
+    StateClient,
+    ThrottledError,
+)
+from durastate.emulator import Emulator, World
+from durastate.gates import Hold
+from durastate.requests import GET_STATE, Request
+from durastate.transport import Response
+
+from .limiting import Traffic, simulate, within
+
+LONG = "DURASTATE_LONG" in os.environ
+BURSTS_S = (0.3, 1.0)
+RTTS_S = (0.005, 0.05)
+# The dearest rates have the fewest seeds.
+SEEDS = {15: 200, 100: 200, 1_000: 20, 5_000: 4} if LONG else {15: 10, 100: 2, 1_000: 1}
+# At 15 requests a second there are too few in a second to measure a rate by.
+WINDOW_S = {15: 2.0, 100: 1.0, 1_000: 1.0, 5_000: 1.0}
+
+each_rate = pytest.mark.parametrize("rate", SEEDS)
+each_burst = pytest.mark.parametrize("burst_s", BURSTS_S)
+each_rtt = pytest.mark.parametrize("rtt_s", RTTS_S)
+
+
+def simulated(
+    rate: float, limit: Callable[[float], float], seconds: float, **how: float
+) -> Traffic:
+    workers = max(64, int(4 * rate * how["rtt_s"]))
+    return simulate(limit, seconds, workers=workers, **how)  # type: ignore[arg-type]
+
+
+# In simulated time: how fast
+
+
+@each_rate
+@each_burst
+@each_rtt
+def test_once_settled_most_of_what_the_service_takes_is_used_and_little_is_refused(
+    rate: int, burst_s: float, rtt_s: float
+) -> None:
+    until = 90.0 if rate < 1_000 else 45.0
+    for seed in range(SEEDS[rate]):
+        seen = simulated(rate, lambda _: rate, until, burst_s=burst_s, seed=seed, rtt_s=rtt_s)
+        assert seen.good(15, until) >= 0.9 * rate, seed
+        assert seen.throttled(15, until) <= 0.02, seed
+
+
+@each_rate
+@each_burst
+@each_rtt
+def test_when_the_limit_doubles_it_is_used_again_within_10_s(
+    rate: int, burst_s: float, rtt_s: float
+) -> None:
+    window_s, waves = WINDOW_S[rate], 3 if rate < 1_000 else 1
+
+    def wave(at: float) -> float:
+        return rate if at % 40 < 20 else 2 * rate
+
+    for seed in range(SEEDS[rate]):
+        seen = simulated(rate, wave, 40 * waves, burst_s=burst_s, seed=seed, rtt_s=rtt_s)
+        for doubled_at in range(20, 40 * waves, 40):
+            ends = [doubled_at + 0.25 * step for step in range(41)]
+            best = max(seen.good(end - window_s, end) for end in ends)
+            assert best >= 0.9 * 2 * rate, (seed, doubled_at)
+            # And there it stays.
+            assert seen.good(doubled_at + 10, doubled_at + 20) >= 0.88 * 2 * rate, seed
+
+
+@each_rate
+@each_burst
+@each_rtt
+def test_a_rival_gets_its_half_within_2_s(rate: int, burst_s: float, rtt_s: float) -> None:
+    # Counted from the first refusal: until its burst is used up, the service refuses nobody, and
+    # so shows nobody that there is a rival. In 2 s at 15/s a single request is 3 % of R, and what
+    # the service had saved is taken too; so there the mean over the seeds is what counts.
+    asked = []
+    for seed in range(SEEDS[rate]):
+        rival = (20.0, rate / 2)
+        seen = simulated(
+            rate, lambda _: rate, 40, burst_s=burst_s, seed=seed, rtt_s=rtt_s, rival=rival
+        )
+        since = seen.first_refusal(20) + 2
+        asked.append([seen.asked(since, since + seconds) / rate for seconds in (2, 10)])
+    shares = [each for run in asked for each in run]
+    if rate < 100:
+        shares = [statistics.mean(each) for each in zip(*asked, strict=True)]
+    assert max(shares) <= 0.55
+    assert min(shares) >= 0.25  # nor is it driven out
+
+
+@each_rate
+@pytest.mark.parametrize("share", [0.1, 0.7, 1.0, 3.0])
+def test_no_second_has_more_than_the_ceiling_allows(rate: int, share: float) -> None:
+    ceiling = share * rate
+    for seed in range(SEEDS[rate] // 3 + 1):
+        seen = simulate(
+            lambda at: rate if at % 20 < 10 else 2 * rate,
+            30,
+            burst_s=0.3,
+            seed=seed,
+            ceiling=ceiling,
+        )
+        most = max(within(seen.sent, at, at + 1) for at in seen.sent)
+        assert most <= 1.1 * ceiling + 1, seed
+        assert len(seen.taken) >= 30 * 0.85 * min(ceiling, rate), seed
+
+
+# On a virtual clock: what becomes of a throttled page
+
+
+class Service:
+    """A transport in memory that answers after 10 ms, with a 429 where `refuses` says so."""
+
+    def __init__(self, refuses: Callable[[str, int], bool]) -> None:
+        self.at: list[float] = []
+        self.asked: dict[str, int] = {}
+        self._refuses = refuses
+
+    async def __call__(self, request: Request, hold: Hold) -> Response:  # noqa: ARG002
+        self.at.append(now())
+        number = self.asked[request.arn] = self.asked.get(request.arn, 0) + 1
+        await asyncio.sleep(0.01)
+        if self._refuses(request.arn, number):
+            return Response(429, {"x-amzn-errortype": "TooManyRequestsException"}, b"{}")
+        return Response(200, {}, b'{"Operations": []}')
+
+    async def region_of(self, region: str | None) -> tuple[str | None, bool]:
+        return region, False
+
+    async def mend(self, response: Response) -> bool:  # noqa: ARG002
+        return False
+
+
+def client_of(service: Service, rate: float = math.inf, **retry: float) -> StateClient:
+    limits = Limits(quota_share=None, rates={} if rate == math.inf else {GET_STATE: rate})
+    client = StateClient(limits=limits, retry=RetryPolicy(**retry))  # type: ignore[arg-type]
+    client._transport = service
+    return client
+
+
+def ref(number: int) -> ExecutionRef:
+    arn = "arn:aws:lambda:eu-west-1:123456789012:function:f:1/durable-execution"
+    return ExecutionRef(f"{arn}/run-{number}/0190a0a0-0000-7000-8000-{number:012d}", "token")
+
+
+def test_in_a_bulk_read_a_throttled_page_uses_up_no_attempt() -> None:
+    async def scenario() -> None:
+        service = Service(lambda _, number: number <= 7)
+        async with (
+            client_of(service, max_attempts=1) as client,
+            client.fetch_many(ref(number) for number in range(20)) as many,
+        ):
+            assert [result.error async for result in many] == [None] * 20
+        assert set(service.asked.values()) == {8}
+        assert client.statistics().throttles == 7 * 20
+
+    run(scenario())
+
+
+def test_in_a_call_with_a_deadline_it_uses_up_none_either() -> None:
+    async def scenario() -> None:
+        service = Service(lambda _, number: number <= 7)
+        async with client_of(service, max_attempts=1) as client:
+            await client.get_state(ref(0), timeout_s=300)
+            await client.get_page(ref(1), timeout_s=300)
+        assert [*service.asked.values()] == [8, 8]
+
+    run(scenario())
+
+
+def test_a_call_with_a_deadline_that_is_throttled_for_ever_ends_with_it() -> None:
+    async def scenario() -> None:
+        service = Service(lambda *_: True)
+        async with client_of(service, max_attempts=2) as client:
+            began = now()
+            with pytest.raises(DeadlineError):
+                await client.get_state(ref(0), timeout_s=30)
+            assert now() - began == pytest.approx(30)
+        # It goes on asking, and backs off by itself, to 20 s at most.
+        assert 3 <= len(service.at) <= 30
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("attempts", [1, 3, 5])
+def test_a_single_call_without_a_deadline_follows_the_attempts(attempts: int) -> None:
+    async def scenario() -> None:
+        service = Service(lambda *_: True)
+        async with client_of(service, max_attempts=attempts) as client:
+            with pytest.raises(ThrottledError):
+                await client.get_state(ref(0))
+        assert len(service.at) == attempts
+
+    run(scenario())
+
+
+def test_a_throttled_page_goes_back_to_the_rate_limiter() -> None:
+    async def scenario() -> None:
+        # All twenty are refused once; the burst of one shows that each attempt waits its turn.
+        service = Service(lambda _, number: number == 1)
+        limits = Limits(rates={GET_STATE: 50}, burst=1)
+        client = StateClient(limits=limits)
+        client._transport = service
+        async with client, client.fetch_many(ref(number) for number in range(20)) as many:
+            assert [result.error async for result in many] == [None] * 20
+        steps = [later - at for at, later in zip(service.at, service.at[1:], strict=False)]
+        assert len(service.at) == 40
+        assert min(steps) >= 1 / 50 - 1e-6
+        # What was refused has brought the pace down.
+        assert service.at[-1] - service.at[0] > 1.5 * 40 / 50
+        assert client.statistics().waited_for_throttling_s > 0
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("broken_one", [10, 3_000])
+def test_one_execution_that_is_throttled_for_ever_slows_the_others_only_a_little(
+    broken_one: int,
+) -> None:
+    async def took(refused: int | None, seed: int) -> float:
+        random.seed(seed)  # of the pauses between its attempts
+        broken = ref(refused).arn if refused is not None else ""
+        service = Service(lambda arn, _: arn == broken)
+        async with client_of(service, rate=200, outage_limit_s=60) as client:
+            began, last = now(), 0.0
+            async with client.fetch_many(ref(number) for number in range(6_000)) as many:
+                async for result in many:
+                    if isinstance(result, Failed):
+                        assert (result.ref.arn, type(result.error)) == (broken, ThrottledError)
+                    else:
+                        last = now()
+        assert len(service.asked) == 6_000
+        return last - began
+
+    # The one cut of the pace, and the growth after it, cost the same however long the run is.
+    for seed in range(20 if LONG else 1):
+        assert run(took(broken_one, seed)) <= run(took(None, seed)) + 5, seed
+
+
+# Against a real service
+
+
+@pytest.mark.asyncio
+async def test_a_service_that_throttles_is_read_to_the_end_with_few_refusals() -> None:
+    async with (
+        Emulator(World(executions=150, operations=1), rate=60, burst=6) as emulator,
+        reading(emulator, retry=RetryPolicy(max_attempts=1)) as client,
+    ):
+        async with client.fetch_many(refs_of(emulator), max_executions=16) as many:
+            assert [result.error async for result in many] == [None] * 150
+        refused = [request for request in emulator.log if request.status == 429]
+        assert len(refused) == client.statistics().throttles > 0
+        # 16 at once do not know yet what they may do; after that, hardly any.
+        assert len(refused) <= 16 + 150 // 10
+        assert len(refused) + 150 == len(emulator.log)
