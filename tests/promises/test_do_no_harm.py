@@ -15,7 +15,7 @@ import statistics
 from collections.abc import Callable
 
 import pytest
-from client.support import reading, refs_of
+from client.support import reading, refs_of, standard_session
 from virtual_clock import now, run
 
 from durastate import (
@@ -32,16 +32,18 @@ from durastate.gates import Hold
 from durastate.requests import GET_STATE, Request
 from durastate.transport import Response
 
+from .counting import counting, read_for
 from .limiting import Traffic, simulate, within
 
-LONG = "DURASTATE_LONG" in os.environ
+LONG = bool(os.environ.get("DURASTATE_LONG"))
 BURSTS_S = (0.3, 1.0)
 RTTS_S = (0.005, 0.05)
 # The dearest rates have the fewest seeds.
-SEEDS = {15: 200, 100: 200, 1_000: 20, 5_000: 4} if LONG else {15: 10, 100: 2, 1_000: 1}
+SEEDS = {15: 200, 100: 100, 1_000: 10, 5_000: 2} if LONG else {15: 10, 100: 2, 1_000: 1}
 # At 15 requests a second there are too few in a second to measure a rate by.
 WINDOW_S = {15: 2.0, 100: 1.0, 1_000: 1.0, 5_000: 1.0}
 
+pytestmark = pytest.mark.timeout(900 if LONG else 60)
 each_rate = pytest.mark.parametrize("rate", SEEDS)
 each_burst = pytest.mark.parametrize("burst_s", BURSTS_S)
 each_rtt = pytest.mark.parametrize("rtt_s", RTTS_S)
@@ -238,7 +240,7 @@ def test_a_throttled_page_goes_back_to_the_rate_limiter() -> None:
     run(scenario())
 
 
-@pytest.mark.parametrize("broken_one", [10, 3_000])
+@pytest.mark.parametrize("broken_one", [10, 1_500])
 def test_one_execution_that_is_throttled_for_ever_slows_the_others_only_a_little(
     broken_one: int,
 ) -> None:
@@ -248,13 +250,13 @@ def test_one_execution_that_is_throttled_for_ever_slows_the_others_only_a_little
         service = Service(lambda arn, _: arn == broken)
         async with client_of(service, rate=200, outage_limit_s=60) as client:
             began, last = now(), 0.0
-            async with client.fetch_many(ref(number) for number in range(6_000)) as many:
+            async with client.fetch_many(ref(number) for number in range(3_000)) as many:
                 async for result in many:
                     if isinstance(result, Failed):
                         assert (result.ref.arn, type(result.error)) == (broken, ThrottledError)
                     else:
                         last = now()
-        assert len(service.asked) == 6_000
+        assert len(service.asked) == 3_000
         return last - began
 
     # The one cut of the pace, and the growth after it, cost the same however long the run is.
@@ -278,3 +280,26 @@ async def test_a_service_that_throttles_is_read_to_the_end_with_few_refusals() -
         # 16 at once do not know yet what they may do; after that, hardly any.
         assert len(refused) <= 16 + 150 // 10
         assert len(refused) + 150 == len(emulator.log)
+
+
+if LONG:
+
+    @pytest.mark.asyncio
+    @pytest.mark.parametrize("rate", [15, 100, 500])
+    async def test_in_real_time_a_service_is_used_spared_and_followed(rate: int) -> None:
+        # 500 and then 1,000 a second are about what one process can send, tests' checks and all.
+        until = 55.0
+        refs = [ExecutionRef(arn, token) for arn, token in World(executions=50).refs()]
+        async with (
+            counting(rate, doubles_at_s=30) as service,
+            StateClient(endpoint_url=service.url, session=standard_session()) as client,
+        ):
+            await read_for(until, client, refs)
+        seen = Traffic(taken=service.taken, refused=service.refused)
+        assert seen.good(15, 30) >= 0.9 * rate
+        assert seen.throttled(15, 30) <= 0.02
+        window_s = WINDOW_S.get(rate, 1.0)
+        ends = [at / 4 for at in range(120, 161)]
+        assert max(seen.good(end - window_s, end) for end in ends) >= 0.9 * 2 * rate
+        assert seen.good(40, until) >= 0.88 * 2 * rate
+        assert seen.throttled(40, until) <= 0.02

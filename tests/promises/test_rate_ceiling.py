@@ -1,0 +1,56 @@
+"""Rate ceiling: in every second the *server* counts at most rate x 1.1 + 1 requests.
+
+On a virtual clock and at 60 requests a second, with retries and with two clients, that is in
+`tests/client/test_rates.py`; as a property, in `tests/pure/test_limits.py`; at 5,000 a second, in
+simulated time, in `test_do_no_harm.py`, since one process does not send as many. Here are lower
+rates by the log of a server.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from client.support import refs_of, standard_session
+
+from durastate import ExecutionRef, Limits, StateClient
+from durastate.emulator import Emulator, Fault, FaultKind, FaultPlan, World
+from durastate.requests import GET_STATE
+
+from .counting import counting, read_for
+from .limiting import within
+
+LONG = bool(os.environ.get("DURASTATE_LONG"))
+SECONDS = 20.0 if LONG else 1.2
+
+
+def client_at(url: str, rate: float) -> StateClient:
+    return StateClient(
+        endpoint_url=url, session=standard_session(), limits=Limits(rates={GET_STATE: rate})
+    )
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("rate", [1, 15])
+async def test_the_embedded_service_counts_no_more_than_the_ceiling(rate: int) -> None:
+    # Of some executions the first answers are errors, so that retries are among what is counted.
+    faults = FaultPlan(on={n: Fault(FaultKind.SERVICE_ERROR, first=2) for n in range(5)})
+    async with Emulator(World(executions=50, operations=1), faults) as emulator:
+        async with client_at(emulator.endpoint_url, rate) as client:
+            await read_for(SECONDS, client, refs_of(emulator))
+            seen = client.statistics()
+        assert seen.retries > 0
+        assert len(emulator.log) == seen.requests >= 0.9 * rate * (SECONDS - 0.5)
+        assert emulator.log.max_in_window(1.0) <= 1.1 * rate + 1
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("rate", [300, 1_000] if LONG else [300])
+async def test_a_fast_service_counts_no_more_than_the_ceiling(rate: int) -> None:
+    # The embedded service, which verifies signatures, takes hardly as many in this process.
+    refs = [ExecutionRef(arn, token) for arn, token in World(executions=50).refs()]
+    async with counting() as service, client_at(service.url, rate) as client:
+        await read_for(SECONDS, client, refs)
+        assert client.statistics().waited_for_rate_s > 0  # so it was the ceiling that held
+    arrived = service.arrived
+    assert max(within(arrived, at, at + 1) for at in arrived) <= 1.1 * rate + 1
