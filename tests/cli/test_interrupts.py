@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -129,6 +130,41 @@ def test_a_disk_too_full_for_the_failures_ends_the_run_too(slow: Emulator, tmp_p
     assert (done.code, 0 < failures < 1_000) == (255, True)
     assert f"0 complete + {failures + 1} failed + {999 - failures} not attempted" in done.err
     assert "cannot write" in done.err
+
+
+def test_a_service_that_goes_away_for_good_ends_the_run_and_fails_nothing(
+    many: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    limited = ("-o", out, "--max-executions", "8", "--outage-limit", "0.5", "--stat")
+    with serving(WORLD, latency_s=0.05) as emulator:
+        process = begin(emulator, many, *limited)
+        wait_for_lines(out, process, 10)
+    done = finish(process)
+    complete = len(records(out))
+    assert (done.code, 10 <= complete < 200) == (254, True)
+    said = done.err.splitlines()
+    assert f"{complete} complete + 0 failed + {200 - complete} not attempted" in done.err
+    assert said[0].startswith("The service has gone away; waiting for it: ")
+    assert re.search(r"^  outages +[1-9]", done.err, re.MULTILINE)  # each of eight waited
+    assert said[-2].startswith("durastate: no answer for outage_limit_s=0.5 s")
+    assert said[-1].startswith("Go on where this run was: durastate fetch ")
+    assert said[-1].endswith("--resume")
+    assert not (tmp_path / "out.failures.jsonl").exists()
+
+
+def test_a_service_that_comes_back_is_waited_for(many: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with serving(WORLD, latency_s=0.05) as emulator:
+        process = begin(emulator, many, "-o", out, "--max-executions", "8")
+        wait_for_lines(out, process, 10)
+        port = int(emulator.endpoint_url.rpartition(":")[2])
+    with serving(WORLD, port=port):
+        done = finish(process)
+    assert done.code == 0
+    assert "200 requested = 200 complete + 0 failed + 0 not attempted" in done.err
+    assert "The service answers again, after " in done.err
+    assert_complete(out)
 
 
 def test_no_token_is_in_the_list_of_processes(slow: Emulator, many: Path, tmp_path: Path) -> None:

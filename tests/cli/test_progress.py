@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from durastate import Statistics
+from durastate import Paused, Resumed, Statistics
 from durastate.cli import progress
-from durastate.cli.progress import Pace, Progress, Tally, longest_wait, span
+from durastate.cli.progress import Absence, Pace, Progress, Tally, longest_wait, span
 from durastate.emulator import World
 
 from .support import environment, serving, start, write_refs
@@ -29,8 +29,12 @@ NOTHING = Statistics(
     waiting=0,
     waited_for_requests_s=0,
     waited_for_rate_s=0,
+    waited_for_throttling_s=0,
     waited_for_bytes_s=0,
     waited_for_retries_s=0,
+    waited_for_outages_s=0,
+    waited_for_consumer_s=0,
+    waited_for_service_s=0,
 )
 
 
@@ -44,7 +48,10 @@ NOTHING = Statistics(
         ({"in_flight": 5, "waited_for_bytes_s": 6.0}, "bytes"),
         ({"in_flight": 5, "waited_for_retries_s": 6.0}, "retries"),
         ({"in_flight": 5, "waited_for_retries_s": 4.0}, "answers"),
+        ({"in_flight": 5, "waited_for_throttling_s": 6.0}, "throttling"),
+        ({"in_flight": 5, "waited_for_consumer_s": 6.0}, "consumer"),
         ({"in_flight": 1, "waiting": 9}, "rate"),
+        ({"in_flight": 1, "waiting": 9, "waited_for_throttling_s": 2.0}, "throttling"),
     ],
 )
 def test_the_longest_wait_is_the_reason(changes: dict[str, float], found: str) -> None:
@@ -117,6 +124,30 @@ def test_without_a_total_there_is_no_time_left() -> None:
     assert line == (
         "180 executions, 0 pages, 0 operations, 18 executions/s, 0 failed; waiting for references"
     )
+
+
+def test_while_an_endpoint_is_away_that_is_the_reason(capfd: pytest.CaptureFixture[str]) -> None:
+    def reason(*, waiting: int) -> str:
+        now = replace(NOTHING, waiting=waiting)
+        display = Progress(Tally(), lambda: now, absence, quiet=True)
+        display._look()
+        display._look()
+        return display.line().partition("; ")[2]
+
+    absence = Absence()
+    absence(Paused("eu-west-1", "cannot connect\x1b"))
+    absence(Paused("us-east-1", "cannot connect"))
+    assert reason(waiting=9) == "waiting for the endpoint to come back"
+    absence(Resumed("eu-west-1", 12.4))
+    assert reason(waiting=9) == "waiting for the endpoint to come back"
+    absence(Resumed("us-east-1", 12.4))
+    assert reason(waiting=0) == "waiting for references"
+    said = capfd.readouterr().err.splitlines()
+    assert said[0] == "The service has gone away; waiting for it: cannot connect\\x1b"
+    assert said[2:] == ["The service answers again, after 12 s."] * 2
+
+    Absence(quiet=True)(Paused("eu-west-1", "cannot connect"))
+    assert capfd.readouterr().err == ""
 
 
 def test_without_a_terminal_there_is_a_line_now_and_then(

@@ -19,6 +19,9 @@ from .payloads import MODES
 from .plain import plain
 from .streams import let_go, open_closed, results, say, unheard
 
+_stat_option = click.option(
+    "--stat", is_flag=True, help="At the end say what requests waited for, in seconds."
+)
 _SHELLS = ("bash", "zsh", "fish")
 _COMPLETE_VARIABLE = "_DURASTATE_COMPLETE"
 
@@ -63,6 +66,7 @@ def commands(context: click.Context) -> None:
     help="A tree without payloads; the whole state as one JSON object; one operation a line. "
     "Both kinds of JSON hold payloads and callback ids.",
 )
+@_stat_option
 @connection_options
 def get(
     *,
@@ -71,6 +75,7 @@ def get(
     token_env: str | None,
     token: str | None,
     output: str,
+    stat: bool,
     max_items: int,
     **connection: Any,
 ) -> None:
@@ -88,7 +93,7 @@ def get(
     from .tokens import read_token
 
     ref = ExecutionRef(arn, read_token(token_file, token_env, token))
-    run_get(Connection(**connection), ref, max_items, output)
+    run_get(Connection(**connection), ref, max_items, output, stat=stat)
 
 
 @commands.command()
@@ -130,6 +135,15 @@ def get(
     type=click.IntRange(min=1),
     help="HTTP requests in flight at once.  [default: 64]",
 )
+@click.option(
+    "--outage-limit",
+    "outage_limit_s",
+    metavar="SECONDS",
+    type=Number(min=0, min_open=True),
+    help="How long to wait for an endpoint that has gone away, before the run ends.  "
+    "[default: 300]",
+)
+@_stat_option
 @connection_options
 def fetch(
     *,
@@ -138,6 +152,7 @@ def fetch(
     payloads: str,
     resume: bool,
     quiet: bool,
+    stat: bool,
     max_executions: int,
     max_items: int,
     **connection: Any,
@@ -167,6 +182,7 @@ def fetch(
         payloads=payloads,
         resume=resume,
         quiet=quiet,
+        stat=stat,
         max_executions=max_executions,
         max_items=max_items,
     )

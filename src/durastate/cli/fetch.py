@@ -16,12 +16,13 @@ import click
 
 from durastate import DurastateError, ExecutionRef, Failed, FetchResult, Statistics
 
+from .delays import print_delays
 from .ending import COMPLETE, INTERRUPTED, SOME_FAILED, code_of, message_of
 from .failures import FailuresFile
 from .options import Connection
 from .outfile import OutFile
 from .plain import plain
-from .progress import Progress, Tally, span
+from .progress import Absence, Progress, Tally, span
 from .refsfile import RefLine, RefsFile
 from .running import run, tune_collector
 from .streams import say
@@ -36,6 +37,7 @@ class Job:
     payloads: str
     resume: bool
     quiet: bool
+    stat: bool
     max_executions: int
     max_items: int
 
@@ -101,7 +103,11 @@ class Fetching:
         """Until every line has its result, or something ends it."""
         job = self._job
         clock = asyncio.get_running_loop().time
-        async with connection.client() as client, aclosing(self._references()) as references:
+        absence = Absence(quiet=job.quiet)
+        async with (
+            connection.client(hooks=[absence]) as client,
+            aclosing(self._references()) as references,
+        ):
             tune_collector()
             started = clock()
             results = client.fetch_many(
@@ -109,7 +115,7 @@ class Fetching:
             )
             try:
                 async with (
-                    Progress(self.tally, client.statistics, quiet=job.quiet),
+                    Progress(self.tally, client.statistics, absence, quiet=job.quiet),
                     results,
                 ):
                     async for result in results:
@@ -160,6 +166,8 @@ class Fetching:
             say(f"A torn last line of {self._out.dropped:,} bytes was dropped from the output.")
         if (statistics := self._statistics) is not None:
             say(_work(statistics, self._seconds))
+            if self._job.stat:
+                print_delays(statistics)
         if tally.failed:
             say(f"Failures: {plain(str(self._failures.path))}")
 

@@ -6,20 +6,28 @@ import sys
 
 import orjson
 
-from durastate import ExecutionRef, ExecutionState
+from durastate import ExecutionRef, ExecutionState, Statistics
 from durastate.models import dump_json
 
+from .delays import print_delays
 from .options import Connection
 from .plain import plain_json
 from .running import run
 from .streams import results
 
 
-def run_get(connection: Connection, ref: ExecutionRef, max_items: int, output: str) -> None:
+def run_get(
+    connection: Connection, ref: ExecutionRef, max_items: int, output: str, *, stat: bool
+) -> None:
     """Read the state and print it."""
-    state = run(_read(connection, ref, max_items))
-    with results():
-        _print(state, output)
+    seen: list[Statistics] = []
+    try:
+        state = run(_read(connection, ref, max_items, seen))
+        with results():
+            _print(state, output)
+    finally:
+        if stat and seen:
+            print_delays(seen[0])
 
 
 def _print(state: ExecutionState, output: str) -> None:
@@ -34,9 +42,14 @@ def _print(state: ExecutionState, output: str) -> None:
             _write(dump_json(operation.to_dict()) + b"\n")
 
 
-async def _read(connection: Connection, ref: ExecutionRef, max_items: int) -> ExecutionState:
+async def _read(
+    connection: Connection, ref: ExecutionRef, max_items: int, seen: list[Statistics]
+) -> ExecutionState:
     async with connection.client() as client:
-        return await client.get_state(ref, max_items=max_items)
+        try:
+            return await client.get_state(ref, max_items=max_items)
+        finally:
+            seen.append(client.statistics())
 
 
 def _indented(state: ExecutionState) -> bytes:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from durastate import StateClient
+    from collections.abc import Sequence
+
+    from durastate import Hook, StateClient
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _GET_STATE = "GetDurableExecutionState"
@@ -28,10 +30,11 @@ class Connection:
     rate: float | None
     quota_share: float | Literal["default"] | None
     max_requests: int | None = None
+    outage_limit_s: float | None = None
 
-    def client(self) -> StateClient:
+    def client(self, hooks: Sequence[Hook] | None = None) -> StateClient:
         """The client, not entered yet."""
-        from durastate import Limits, StateClient
+        from durastate import Limits, RetryPolicy, StateClient
 
         if self.ca_bundle is not None:
             # What aiobotocore reads, and before the profile. This process is our own.
@@ -41,11 +44,14 @@ class Connection:
             quota_share=self.quota_share,
             rates={} if self.rate is None else {_GET_STATE: self.rate},
         )
+        limit_s = self.outage_limit_s
         return StateClient(
             region_name=self.region,
             profile_name=self.profile,
             endpoint_url=self.endpoint_url,
             limits=limits,
+            retry=RetryPolicy() if limit_s is None else RetryPolicy(outage_limit_s=limit_s),
+            hooks=hooks,
         )
 
 

@@ -21,8 +21,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from durastate import Statistics
+from durastate import Event, Paused, Resumed, Statistics
 
+from .plain import plain
 from .streams import say, unheard
 
 _LINE_EVERY_S = 10.0
@@ -57,6 +58,29 @@ class Tally:
         return max(0, self.requested - self.already - self.read)
 
 
+class Absence:
+    """The endpoints that have gone away; a client's hook, which says so on stderr."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._regions: set[str] = set()
+        self._quiet = quiet
+
+    def __bool__(self) -> bool:
+        return bool(self._regions)
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Paused):
+            self._regions.add(event.region)
+            self._say(f"The service has gone away; waiting for it: {event.reason}")
+        elif isinstance(event, Resumed):
+            self._regions.discard(event.region)
+            self._say(f"The service answers again, after {span(event.seconds)}.")
+
+    def _say(self, text: str) -> None:
+        if not self._quiet:
+            say(plain(text))
+
+
 class Progress:
     """Shows a tally and a client's statistics on stderr; ``async with`` starts and ends it."""
 
@@ -64,6 +88,7 @@ class Progress:
         self,
         tally: Tally,
         statistics: Callable[[], Statistics],
+        absence: Absence | None = None,
         *,
         quiet: bool = False,
         clock: Callable[[], float] = time.monotonic,
@@ -77,6 +102,7 @@ class Progress:
         self._clock = clock
         self._pace = Pace()
         self._waits = Waits()
+        self._absence = absence or Absence()
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -110,7 +136,7 @@ class Progress:
     def _look(self) -> None:
         now = self._clock()
         self._pace.see(now, self._tally.read)
-        self._waits.see(now, self._statistics())
+        self._waits.see(now, self._statistics(), is_away=bool(self._absence))
 
     def line(self) -> str:
         """Everything in one line."""
@@ -174,9 +200,12 @@ class Pace:
 _REASONS = {
     "answers": "waiting for the service's answers",
     "rate": "held by the rate ceiling (--rate, --quota-share)",
+    "throttling": "held by the service, which throttles",
     "slots": "held by --max-requests",
     "bytes": "held by the bytes in flight",
     "retries": "waiting to try again after errors",
+    "outage": "waiting for the endpoint to come back",
+    "consumer": "waiting for what was read to be written",
     "refs": "waiting for references",
 }
 
@@ -189,8 +218,10 @@ class Waits:
         self._before: Statistics | None = None
         self._reason = _REASONS["answers"]
 
-    def see(self, now: float, statistics: Statistics) -> None:
-        if self._before is not None:
+    def see(self, now: float, statistics: Statistics, *, is_away: bool = False) -> None:
+        if is_away:
+            self._reason = _REASONS["outage"]
+        elif self._before is not None:
             found = longest_wait(self._before, statistics, now - self._at)
             self._reason = _REASONS[found]
         self._at, self._before = now, statistics
@@ -207,8 +238,10 @@ def longest_wait(before: Statistics, now: Statistics, seconds: float) -> str:
         "slots": now.waited_for_requests_s - before.waited_for_requests_s,
         "bytes": now.waited_for_bytes_s - before.waited_for_bytes_s,
         "retries": now.waited_for_retries_s - before.waited_for_retries_s,
+        "throttling": now.waited_for_throttling_s - before.waited_for_throttling_s,
+        "consumer": now.waited_for_consumer_s - before.waited_for_consumer_s,
     }
-    if now.waiting and not any(waits[name] for name in ("rate", "slots", "bytes")):
+    if now.waiting and not any(waits[name] for name in ("rate", "slots", "bytes", "throttling")):
         # A wait is counted when it ends. Until the first one does, this is what is known.
         waits["slots" if now.in_flight >= now.waiting else "rate"] += now.waiting * seconds
     longest = max(waits, key=lambda name: waits[name])
