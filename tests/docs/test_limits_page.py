@@ -6,6 +6,7 @@ import ast
 import asyncio
 import dataclasses
 import inspect
+import math
 import re
 from typing import Any
 
@@ -19,7 +20,10 @@ from durastate import (
     RetryPolicy,
     StateClient,
     Statistics,
+    gates,
     limits,
+    outages,
+    pace,
 )
 from durastate.emulator import Emulator, Fault, FaultKind, FaultPlan, World
 
@@ -53,7 +57,7 @@ def defaults_of_the_code() -> dict[str, Any]:
 
 def test_the_page_has_every_limit_with_its_default() -> None:
     headings = re.findall(r"^### `([^`]+)`: `([^`]+)`$", TEXT, re.MULTILINE)
-    assert len(headings) == TEXT.count("\n### ")
+    assert len(headings) == len(re.findall(r"^### .*`", TEXT, re.MULTILINE))
     assert {name: value_of(default) for name, default in headings} == defaults_of_the_code()
 
 
@@ -66,15 +70,21 @@ def test_the_page_names_every_member_of_the_statistics() -> None:
 def test_what_stands_behind_the_defaults_of_none() -> None:
     call = "GetDurableExecutionState"
     shared = Limits().shared(lambda: 0.0)
-    small = shared.ceiling(call, "1", "eu-central-1", own_endpoint=False)
-    large = shared.ceiling(call, "1", "eu-west-1", own_endpoint=False)
-    assert small is not None
-    assert large is not None
+    small = shared.pace(call, "1", "eu-central-1", own_endpoint=False)
+    large = shared.pace(call, "1", "eu-west-1", own_endpoint=False)
     assert shared.max_requests == 64
     assert (small.rate, small.burst) == (0.2 * 10_000, pytest.approx(100))
     assert large.rate == 0.2 * 20_000
     assert {"us-east-1", "us-west-2", "eu-west-1"} == limits._LARGE_REGIONS
-    assert shared.ceiling(call, "1", "eu-west-1", own_endpoint=True) is None
+    assert shared.pace(call, "1", "eu-west-1", own_endpoint=True).rate == math.inf
+
+
+def test_the_pace_is_the_codes() -> None:
+    cuts = (pace._CUT, pace._CUT_OF_A_TRIAL, pace._CUT_AGAIN)
+    assert cuts == (0.9, 0.8, 0.75)
+    assert (pace._AGAIN_S, pace._SETTLING_S, pace._RECOVERY_S, pace._SLOWEST) == (2, 0.1, 5.5, 0.5)
+    assert (outages._FIRST_PAUSE_S, outages._LONGEST_PAUSE_S) == (0.25, 20)
+    assert gates._OPEN_AT_FIRST == 64
 
 
 @pytest.mark.asyncio
