@@ -13,6 +13,7 @@ import os
 import random
 import statistics
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from client.support import reading, refs_of, standard_session
@@ -49,11 +50,9 @@ each_burst = pytest.mark.parametrize("burst_s", BURSTS_S)
 each_rtt = pytest.mark.parametrize("rtt_s", RTTS_S)
 
 
-def simulated(
-    rate: float, limit: Callable[[float], float], seconds: float, **how: float
-) -> Traffic:
+def simulated(rate: float, limit: Callable[[float], float], seconds: float, **how: Any) -> Traffic:
     workers = max(64, int(4 * rate * how["rtt_s"]))
-    return simulate(limit, seconds, workers=workers, **how)  # type: ignore[arg-type]
+    return simulate(limit, seconds, workers=workers, **how)
 
 
 # In simulated time: how fast
@@ -65,7 +64,8 @@ def simulated(
 def test_once_settled_most_of_what_the_service_takes_is_used_and_little_is_refused(
     rate: int, burst_s: float, rtt_s: float
 ) -> None:
-    until = 90.0 if rate < 1_000 else 45.0
+    # At 15/s so long that 2 % are 60 requests, and chance has less of a say.
+    until = {15: 215.0, 100: 90.0}.get(rate, 45.0)
     for seed in range(SEEDS[rate]):
         seen = simulated(rate, lambda _: rate, until, burst_s=burst_s, seed=seed, rtt_s=rtt_s)
         assert seen.good(15, until) >= 0.9 * rate, seed
@@ -120,16 +120,18 @@ def test_a_rival_gets_its_half_within_2_s(rate: int, burst_s: float, rtt_s: floa
 def test_no_second_has_more_than_the_ceiling_allows(rate: int, share: float) -> None:
     ceiling = share * rate
     for seed in range(SEEDS[rate] // 3 + 1):
-        seen = simulate(
+        seen = simulated(
+            rate,
             lambda at: rate if at % 20 < 10 else 2 * rate,
             30,
             burst_s=0.3,
             seed=seed,
+            rtt_s=0.02,
             ceiling=ceiling,
         )
         most = max(within(seen.sent, at, at + 1) for at in seen.sent)
         assert most <= 1.1 * ceiling + 1, seed
-        assert len(seen.taken) >= 30 * 0.85 * min(ceiling, rate), seed
+        assert seen.good(15, 30) >= 0.85 * min(ceiling, rate), seed
 
 
 # On a virtual clock: what becomes of a throttled page
