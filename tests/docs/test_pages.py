@@ -11,7 +11,15 @@ from .page import ROOT, blocks
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Pages whose examples have tests of their own here.
-TESTED = {"README.md", "bulk.md", "emulator.md", "errors.md", "limits.md", "services.md"}
+TESTED = {
+    "README.md",
+    "bulk.md",
+    "emulator.md",
+    "errors.md",
+    "hooks.md",
+    "limits.md",
+    "services.md",
+}
 each_page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 
 
