@@ -1,4 +1,4 @@
-"""docs/promises.md: no promise's test or sabotage is missing, and none is named that is not there."""
+"""docs/promises.md: every promise, test and sabotage is there, and none that does not exist."""
 
 from __future__ import annotations
 
