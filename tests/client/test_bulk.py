@@ -682,7 +682,7 @@ async def test_executions_that_fail_beside_one_that_is_answered_are_failed_ones(
             async with client.fetch_many(refs_of(emulator)[:10], max_executions=4) as many:
                 results = [result async for result in many]
         errors = {result.index: type(result.error) for result in results}
-        assert errors == {0: type(None)} | {n: TransportError for n in range(1, 10)}
+        assert errors == {0: type(None)} | dict.fromkeys(range(1, 10), TransportError)
 
 
 async def test_an_error_of_the_service_is_an_answer() -> None:

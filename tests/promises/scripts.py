@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from virtual_clock import now
 
-from durastate import DurastateError, ExecutionRef, TransportError
+from durastate import ExecutionRef, TransportError
 from durastate.testing import Answer, Asked, Response, no_answer, page, service_error, step
 
 ARN = "arn:aws:lambda:{}:123456789012:function:f:1/durable-execution/run-{}/id"
@@ -54,7 +54,3 @@ class Endpoint:
         if asked.arn in self.poisoned:
             return service_error("ServiceException", status=500)
         return PAGE
-
-
-def name_of(error: DurastateError | None) -> str:
-    return "" if error is None else type(error).__name__
