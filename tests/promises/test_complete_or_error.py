@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(600)]
 
 LONG = bool(os.environ.get("DURASTATE_LONG"))
 SEEDS = range(200 if LONG else 12)
-EXECUTIONS = 10_000 if LONG else 120
+EXECUTIONS = 10_000 if LONG else 84
 # Small pages, so that faults strike in the middle of states; a few states are long.
 MAX_ITEMS = 7
 SIZES = (1, 3, 7, 8, 15, 22, 40)
