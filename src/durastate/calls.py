@@ -76,6 +76,7 @@ class _Trial:
 
     __slots__ = (
         "attempt",
+        "first_failed_at",
         "is_probe",
         "last_retried",
         "mended",
@@ -86,13 +87,16 @@ class _Trial:
         "sent_at",
         "throttled",
         "throttled_since",
+        "token",
     )
 
-    def __init__(self, request: Request, pace: Pace, persistence: Persistence) -> None:
+    def __init__(self, request: Request, token: str, pace: Pace, persistence: Persistence) -> None:
         self.request = request
+        self.token = token
         self.pace = pace
         self.persistence = persistence
         self.attempt = 1
+        self.first_failed_at: float | None = None
         self.is_probe = False
         self.last_retried: Failure | None = None
         self.mended = 0
@@ -124,6 +128,8 @@ class Calls:
         # Whether to tell of the events that come with every request and page, too.
         self.tells_all = tell_all and bool(hooks)
         self._answered: set[str] = set()  # Regions whose endpoint has answered, be it an error
+        self._heard_of: dict[str, float] = {}  # By Region, when the last such answer was asked for
+        self._good: dict[Pace, tuple[Request, str]] = {}
         self._outages: dict[str, Outage] = {}
         self._outage_limit_s = outage_limit_s
         self._requests = 0
@@ -161,50 +167,32 @@ class Calls:
         hold: Hold,
         *,
         persistence: Persistence = Persistence.ATTEMPTS,
-        failed: Callable[[DurastateError], None] | None = None,
+        note: Callable[[DurastateError], None] | None = None,
     ) -> Response:
         """The successful answer to `request`, or the error after the last attempt.
 
         Every attempt passes the limits anew. `hold` counts the answer's bytes; the caller
-        releases it. `failed` is told of each attempt that was not the last.
+        releases it. `note` is told of each failure that was not the last.
         """
-        trial = _Trial(request, pace, persistence)
+        trial = _Trial(request, token, pace, persistence)
         outage = self._outage(request.region) if persistence is Persistence.RUN else None
         while True:
-            response: Response | None = None
-            error: DurastateError
             try:
                 await self._enter(trial, outage, hold)
-                response = await self._attempt(trial, hold)
-            except TransportError as caught:
-                if self.tells_all:
-                    self._tell_of_request(trial, None)
-                error = caught
-                failure = Failure.TRANSIENT if caught.retryable else Failure.PERMANENT
-                if caught.reached:
-                    self._answered.add(request.region)
+                response, failed = await self._attempt(trial, hold)
             except BaseException:
                 if trial.is_probe and outage is not None:
                     outage.hand_on()
                 raise
-            else:
-                if self.tells_all:
-                    self._tell_of_request(trial, response)
-                self._answered.add(request.region)
-                if 200 <= response.status < 300:
-                    self._succeeded(trial, outage)
-                    self.shared.admission.learn(len(response.body))
-                    return response
-                hold.release()
-                error, failure = error_of(
-                    request,
-                    token,
-                    status=response.status,
-                    headers=response.headers,
-                    body=response.body,
-                )
-            if outage is not None and outage.is_on and failure is not Failure.TRANSIENT:
-                outage.over()
+            if response is not None and failed is None:
+                self._retries.succeeded(trial.last_retried)
+                self._good[pace] = request, token
+                self._heard(trial, outage)
+                return response
+            assert failed is not None
+            error, failure = failed
+            if failure is not Failure.TRANSIENT:
+                self._heard(trial, outage)
             # A wrong clock or an expired token: the same request may pass once mended.
             if (
                 response is not None
@@ -217,31 +205,89 @@ class Calls:
                 continue
             headers = {} if response is None else response.headers
             delay_s = self._after(trial, error, failure, headers)
-            if failed is not None:
-                failed(error)
+            if note is not None:
+                note(error)
             await self._pause(delay_s, failure)
 
     async def _enter(self, trial: _Trial, outage: Outage | None, hold: Hold) -> None:
         """Wait until the request may be sent; it then has a slot."""
-        admission, pace = self.shared.admission, trial.pace
-        stream = hold.stream if hold.is_streamed else None
+        trial.is_probe = False
         while True:
-            trial.is_probe = outage is not None and outage.is_on and await outage.turn()
-            if not admission.try_enter(pace, stream):
-                await admission.enter(pace, stream)
+            if outage is not None and outage.is_on:
+                await self._sit_out(trial, outage, hold)
+            await self._admit(trial.pace, hold)
             if outage is None or not outage.is_on or trial.is_probe:
                 return
             # The endpoint went away while this waited for its slot.
-            admission.withdraw(pace)
+            self.shared.admission.withdraw(trial.pace)
 
-    async def _attempt(self, trial: _Trial, hold: Hold) -> Response:
+    async def _admit(self, pace: Pace, hold: Hold) -> None:
+        admission, stream = self.shared.admission, hold.stream if hold.is_streamed else None
+        if not admission.try_enter(pace, stream):
+            await admission.enter(pace, stream)
+
+    async def _sit_out(self, trial: _Trial, outage: Outage, hold: Hold) -> None:
+        """Wait until the endpoint answers again, and when it is this request's turn, probe."""
+        while outage.is_on and await outage.turn():
+            good = self._good.get(trial.pace)
+            if good is None:
+                trial.is_probe = True
+                return
+            # It has been answered before, so that a failure now is the endpoint's alone.
+            probe = _Trial(*good, trial.pace, trial.persistence)
+            try:
+                await self._admit(probe.pace, hold)
+                _, failed = await self._attempt(probe, hold)
+            except BaseException:
+                outage.hand_on()
+                raise
+            hold.release()
+            self._retried += 1
+            if failed is not None and failed[1] is Failure.TRANSIENT:
+                outage.failed(failed[0], is_probe=True)
+            else:
+                self._heard(probe, outage)
+
+    async def _attempt(
+        self, trial: _Trial, hold: Hold
+    ) -> tuple[Response | None, tuple[DurastateError, Failure] | None]:
+        """One exchange: its answer if any, and what was wrong if anything was."""
+        response: Response | None = None
         trial.sent_at = self._clock()
+        self._requests += 1
         try:
-            self._requests += 1
-            return await self._transport(trial.request, hold)
+            response = await self._transport(trial.request, hold)
+        except TransportError as caught:
+            failed = caught, Failure.TRANSIENT if caught.retryable else Failure.PERMANENT
+            if caught.reached:
+                self._answered.add(trial.request.region)
         finally:
             self.shared.admission.leave()
             self._served_s += self._clock() - trial.sent_at
+        if self.tells_all:
+            self._tell_of_request(trial, response)
+        if response is None:
+            return None, failed
+        self._answered.add(trial.request.region)
+        if 200 <= response.status < 300:
+            self._replays_in_a_row = 0
+            trial.pace.succeeded(self._clock())
+            self.shared.admission.learn(len(response.body))
+            return response, None
+        hold.release()
+        error, failure = error_of(
+            trial.request,
+            trial.token,
+            status=response.status,
+            headers=response.headers,
+            body=response.body,
+        )
+        if failure is Failure.THROTTLED:
+            self._throttled += 1
+            # Refused again while others get through, a page says more of itself than of the rate.
+            if not trial.throttled or trial.pace.succeeded_at < trial.throttled_since:
+                trial.pace.throttled(trial.sent_at, self._clock())
+        return response, (error, failure)
 
     def _tell_of_request(self, trial: _Trial, response: Response | None) -> None:
         status, size = (None, 0) if response is None else (response.status, len(response.body))
@@ -257,24 +303,25 @@ class Calls:
             )
         )
 
-    def _succeeded(self, trial: _Trial, outage: Outage | None) -> None:
-        self._retries.succeeded(trial.last_retried)
-        self._replays_in_a_row = 0
-        trial.pace.succeeded(self._clock())
+    def _heard(self, trial: _Trial, outage: Outage | None) -> None:
+        """The endpoint has answered as one that works."""
+        region = trial.request.region
+        self._heard_of[region] = max(trial.sent_at, self._heard_of.get(region, trial.sent_at))
         if outage is not None and outage.is_on:
             outage.over()
 
     def _after(
-        self, trial: _Trial, error: DurastateError, failure: Failure, headers: Mapping[str, str]
+        self,
+        trial: _Trial,
+        error: DurastateError,
+        failure: Failure,
+        headers: Mapping[str, str],
     ) -> float:
         """Seconds until the next attempt; raises `error` where there is none."""
-        if failure is Failure.THROTTLED:
-            self._throttled += 1
-            # Refused again while others get through, a page says more of itself than of the rate.
-            if not trial.throttled or trial.pace.succeeded_at < trial.throttled_since:
-                trial.pace.throttled(trial.sent_at, self._clock())
-            if trial.persistence is not Persistence.ATTEMPTS:
-                return self._throttle(trial, error, headers)
+        if failure is Failure.TRANSIENT and trial.first_failed_at is None:
+            trial.first_failed_at = self._clock()
+        if failure is Failure.THROTTLED and trial.persistence is not Persistence.ATTEMPTS:
+            return self._throttle(trial, error, headers)
         if self._may_replay(trial, error):
             trial.replayed = True
             self._replays_in_a_row += 1
@@ -326,20 +373,34 @@ class Calls:
         """Whether the endpoint is gone, as far as this attempt shows; the request then waits.
 
         Only an endpoint that has answered before can have gone away. One that cannot be reached
-        says nothing about a request, so no attempt is used up.
+        says nothing about a request, so no attempt is used up, and no more does one that has
+        answered nobody else since the request began to fail.
         """
         if failure is not Failure.TRANSIENT or trial.request.region not in self._answered:
             return False
         outage = self._outages[trial.request.region]
         connected = not isinstance(error, TransportError) or error.connected
-        is_gone = outage.is_on or self._retries.is_exhausted or not connected
-        if is_gone:
-            outage.failed(error, is_probe=trial.is_probe)
-            trial.is_probe = False
-        if connected and trial.attempt >= self._retries.max_attempts:
+        is_last = connected and trial.attempt >= self._retries.max_attempts
+        if trial.is_probe:
+            outage.failed(error, is_probe=True)
+            if is_last:
+                return False
+        elif outage.is_on:
+            return True
+        elif is_last and (trial.pace not in self._good or self._others_are_answered(trial)):
             return False
-        trial.attempt += is_gone and connected
-        return is_gone
+        elif is_last or not connected or self._retries.is_exhausted:
+            outage.failed(error, is_probe=False)
+        else:
+            return False
+        trial.attempt += connected and not is_last
+        return True
+
+    def _others_are_answered(self, trial: _Trial) -> bool:
+        """Whether the endpoint works, going by what was asked since this request first failed."""
+        heard_of = self._heard_of.get(trial.request.region)
+        first_failed_at = trial.first_failed_at
+        return heard_of is not None and first_failed_at is not None and heard_of > first_failed_at
 
     def _outage(self, region: str) -> Outage:
         known = self._outages.get(region)

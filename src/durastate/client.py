@@ -366,27 +366,31 @@ class _Walk:
     async def _read(self) -> StatePage:
         calls, target = self._calls, self._target
         request = await target.request(self._marker, self._max_items)
-        response = await calls.answer(
-            request,
-            target.token,
-            target.pace,
-            self._hold,
-            persistence=self._persistence,
-            failed=self._note,
-        )
-        size = len(response.body)
         try:
+            response = await calls.answer(
+                request,
+                target.token,
+                target.pace,
+                self._hold,
+                persistence=self._persistence,
+                note=self._note,
+            )
+            size = len(response.body)
             if not calls.shared.turns.try_take(size):
                 await calls.shared.turns.take(size)
             page = decode_page(response.body)
+            self._count(page, size)
         except BaseException as error:
             self.release()
             if isinstance(error, DecodingError):
                 error.add_note(f"while reading {self.arn}")
             raise
         self.has_read = True
+        return page
+
+    def _count(self, page: StatePage, size: int) -> None:
+        calls, count = self._calls, len(page.operations)
         self.bytes_read += size
-        count = len(page.operations)
         self._pages += 1
         self._operations += count
         calls.pages += 1
@@ -395,7 +399,6 @@ class _Walk:
         if calls.tells_all:
             is_last = page.next_marker is None
             calls.tell(PageRead(self.arn, operations=count, bytes=size, is_last=is_last))
-        return page
 
     def _note(self, error: DurastateError) -> None:
         self.last_failure = str(error)

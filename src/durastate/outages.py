@@ -1,6 +1,6 @@
 """An endpoint that has gone away, as a bulk read goes through it.
 
-Everything that needs the endpoint waits in one line. One request at a time is let through as a
+Everything that needs the endpoint waits in one line. One at a time is let through to send a
 probe, after pauses that double; when any answer comes, all go on. An outage that lasts longer
 than the limit ends for everybody who waits with an `OutageError`, and with that the run.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from copy import copy
 
 from .errors import DurastateError, OutageError
 
@@ -41,6 +42,7 @@ class Outage:
         self._pause_s = 0.0
         self._began_at = 0.0
         self._reason: DurastateError
+        self._given_up: OutageError | None = None
 
     async def turn(self) -> bool:
         """Wait until the outage is over (False), or to be the request that probes (True).
@@ -68,12 +70,19 @@ class Outage:
         return sum(not place.done() for place in self._waiting)
 
     def failed(self, reason: DurastateError, *, is_probe: bool) -> None:
-        """The endpoint has been found gone: the first time, or by the probe."""
+        """The endpoint has been found gone: the first time, or by the probe.
+
+        A probe that was under way when the limit was reached gets the `OutageError` here.
+        """
+        if is_probe and self._given_up is not None:
+            raise self._given_up
         self._reason = reason
         if not self.is_on:
+            self._given_up = None
             self.is_on = True
             self._began_at = self._loop.time()
-            self._pause_s = _FIRST_PAUSE_S
+            # There is a probe before the limit, however short that is.
+            self._pause_s = min(_FIRST_PAUSE_S, self._limit_s / 4)
             self._call_in(self._limit_s, self._give_up)
             self._on_change(reason, 0.0)
         elif is_probe:
@@ -110,14 +119,13 @@ class Outage:
 
     def _give_up(self) -> None:
         self.close()
+        self._given_up = OutageError(
+            f"no answer for outage_limit_s={self._limit_s:g} s, so the run ends here; "
+            f"what was not complete can be read again. The last failure: {self._reason}"
+        )
         for place in self._waiting:
             if not place.done():
-                place.set_exception(
-                    OutageError(
-                        f"no answer for outage_limit_s={self._limit_s:g} s, so the run ends here; "
-                        f"what was not complete can be read again. The last failure: {self._reason}"
-                    )
-                )
+                place.set_exception(copy(self._given_up))
         self._waiting.clear()
 
     def _call_in(self, seconds: float, what: Callable[[], None]) -> None:

@@ -12,6 +12,7 @@ from virtual_clock import now, run
 from durastate import (
     ConfigurationError,
     DecodingError,
+    DurastateError,
     Limits,
     ServiceError,
     ThrottledError,
@@ -19,56 +20,39 @@ from durastate import (
 )
 from durastate.calls import Calls
 from durastate.emulator import Emulator, Fault, FaultKind, FaultPlan, World
-from durastate.gates import Hold
 from durastate.limits import SharedLimits
 from durastate.pace import Pace
 from durastate.requests import GET_STATE, Request
 from durastate.retries import Retries
+from durastate.testing import Asked, ScriptedTransport
 from durastate.transport import Response
 
 from .steps import driven
 from .support import assert_at_rest, calls_of, reading, refs_of, turns, without_delays
 
 REQUEST = Request(GET_STATE, "arn", "/path", "query", "eu-west-1")
-Script = Callable[[int], tuple[int, dict[str, str]] | Exception]
+Answers = Callable[[int], tuple[int, dict[str, str]] | Exception]
 
 
-class Scripted:
-    """A transport in memory: answers by number, after `takes_s`, and notes when it was asked."""
+def scripted(answers: Answers = lambda _: (200, {}), takes_s: float = 0) -> ScriptedTransport:
+    """A transport in memory that answers by number, after `takes_s`."""
 
-    def __init__(self, script: Script = lambda _: (200, {}), takes_s: float = 0) -> None:
-        self.at: list[float] = []
-        self.most_at_once = 0
-        self._at_once = 0
-        self._script = script
-        self._takes_s = takes_s
-
-    async def __call__(self, request: Request, hold: Hold) -> Response:  # noqa: ARG002
-        number = len(self.at)
-        self.at.append(now())
-        self._at_once += 1
-        self.most_at_once = max(self.most_at_once, self._at_once)
-        try:
-            await asyncio.sleep(self._takes_s)
-        finally:
-            self._at_once -= 1
-        answer = self._script(number)
-        if isinstance(answer, Exception):
-            raise answer
+    def script(asked: Asked) -> Response | DurastateError:
+        answer = answers(asked.number)
+        if isinstance(answer, DurastateError):
+            return answer
+        assert not isinstance(answer, Exception)
         return Response(answer[0], answer[1], b"{}")
 
-    async def region_of(self, region: str | None) -> tuple[str | None, bool]:
-        return region, False
+    return ScriptedTransport(script, takes_s=takes_s)
 
-    async def mend(self, response: Response) -> bool:  # noqa: ARG002
-        return False
 
-    def times(self, since: float) -> list[float]:
-        return [at - since for at in self.at]
+def times(transport: ScriptedTransport, since: float) -> list[float]:
+    return [asked.at - since for asked in transport.asked]
 
 
 def make_calls(
-    transport: Scripted, limits: Limits, *, attempts: int = 3, random: float = 0.0
+    transport: ScriptedTransport, limits: Limits, *, attempts: int = 3, random: float = 0.0
 ) -> tuple[Calls, Pace]:
     shared = limits.shared(now)
     ceiling = shared.pace(GET_STATE, "123456789012", "eu-west-1", own_endpoint=False)
@@ -80,9 +64,14 @@ def paced(rate: float, burst: int = 1, **more: int) -> Limits:
 
 
 async def ask(calls: Calls, ceiling: Pace, times: int) -> list[object]:
-    hold = calls.shared.gate.hold()  # Stays empty: these answers have no bytes.
-    asking = (calls.answer(REQUEST, "token", ceiling, hold) for _ in range(times))
-    return await asyncio.gather(*asking, return_exceptions=True)
+    async def answer() -> Response:
+        hold = calls.shared.gate.hold()
+        try:
+            return await calls.answer(REQUEST, "token", ceiling, hold)
+        finally:
+            hold.release()
+
+    return await asyncio.gather(*(answer() for _ in range(times)), return_exceptions=True)
 
 
 # Exactly, on the virtual clock
@@ -98,23 +87,23 @@ async def ask(calls: Calls, ceiling: Pace, times: int) -> list[object]:
 )
 def test_requests_go_in_even_steps_after_the_burst(burst: int, expected: list[float]) -> None:
     async def scenario() -> None:
-        transport, began = Scripted(), now()
+        transport, began = scripted(), now()
         await ask(*make_calls(transport, paced(10, burst)), 6)
-        assert transport.times(began) == pytest.approx(expected)
+        assert times(transport, began) == pytest.approx(expected)
 
     run(scenario())
 
 
 def test_time_in_which_nobody_asked_is_worth_the_burst_and_no_more() -> None:
     async def scenario() -> None:
-        transport = Scripted()
+        transport = scripted()
         calls, ceiling = make_calls(transport, paced(10, burst=2))
         await ask(calls, ceiling, 4)
         await asyncio.sleep(60)
         began = now()
-        transport.at.clear()
+        transport.asked.clear()
         await ask(calls, ceiling, 4)
-        assert transport.times(began) == pytest.approx([0, 0, 0.1, 0.2])
+        assert times(transport, began) == pytest.approx([0, 0, 0.1, 0.2])
 
     run(scenario())
 
@@ -127,12 +116,12 @@ def test_a_retry_pays_like_any_other_request() -> None:
             TransportError("reset"),
             (500, {}),
         ]
-        transport = Scripted(lambda number: failures[number] if number < 3 else (200, {}))
+        transport = scripted(lambda number: failures[number] if number < 3 else (200, {}))
         calls, ceiling = make_calls(transport, paced(10))
         began = now()
         answers = await ask(calls, ceiling, 3)
         assert [isinstance(answer, Response) for answer in answers] == [True] * 3
-        assert transport.times(began) == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
+        assert times(transport, began) == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
         seen = calls.statistics()
         assert (seen.requests, seen.retries, seen.throttles) == (6, 3, 0)
 
@@ -141,31 +130,31 @@ def test_a_retry_pays_like_any_other_request() -> None:
 
 def test_an_outage_is_hit_no_faster_than_the_ceiling() -> None:
     async def scenario() -> None:
-        transport = Scripted(lambda _: TransportError("gone"))
+        transport = scripted(lambda _: TransportError("gone"))
         calls, ceiling = make_calls(transport, paced(20))
         began = now()
         answers = await ask(calls, ceiling, 10)
         assert {type(answer) for answer in answers} == {TransportError}
-        assert transport.times(began) == pytest.approx([0.05 * step for step in range(30)])
+        assert times(transport, began) == pytest.approx([0.05 * step for step in range(30)])
 
     run(scenario())
 
 
 def test_slots_and_rate_hold_together() -> None:
     async def scenario() -> None:
-        transport = Scripted(takes_s=1)
+        transport = scripted(takes_s=1)
         calls, ceiling = make_calls(transport, paced(10, max_requests=2))
         began = now()
         await ask(calls, ceiling, 6)
         assert transport.most_at_once == 2
-        assert transport.times(began) == pytest.approx([0, 0.1, 1, 1.1, 2, 2.1])
+        assert times(transport, began) == pytest.approx([0, 0.1, 1, 1.1, 2, 2.1])
 
     run(scenario())
 
 
 def test_a_slot_is_not_held_while_waiting_for_the_rate() -> None:
     async def scenario() -> None:
-        slow_account, fast = Scripted(), Scripted()
+        slow_account, fast = scripted(), scripted()
         limits = paced(1, max_requests=1)
         calls, ceiling = make_calls(slow_account, limits)
         other = Calls(fast, Retries(3, lambda: 0.0), limits.shared(now))
@@ -176,16 +165,16 @@ def test_a_slot_is_not_held_while_waiting_for_the_rate() -> None:
         assert calls.statistics().in_flight == 0
         assert calls.statistics().waiting == 2
         await ask(other, elsewhere, 1)
-        assert fast.times(began) == [0]
+        assert times(fast, began) == [0]
         await waiting
-        assert slow_account.times(began) == pytest.approx([0, 1, 2])
+        assert times(slow_account, began) == pytest.approx([0, 1, 2])
 
     run(scenario())
 
 
 def test_each_account_and_region_has_its_own_ceiling() -> None:
     async def scenario() -> None:
-        transport = Scripted()
+        transport = scripted()
         limits = paced(10)
         shared = limits.shared(now)
         calls = Calls(transport, Retries(3, lambda: 0.0), shared)
@@ -196,14 +185,14 @@ def test_each_account_and_region_has_its_own_ceiling() -> None:
         ]
         began = now()
         await asyncio.gather(*(ask(calls, ceiling, 3) for ceiling in ceilings))
-        assert sorted(transport.times(began)) == pytest.approx([0] * 4 + [0.1] * 4 + [0.2] * 4)
+        assert sorted(times(transport, began)) == pytest.approx([0] * 4 + [0.1] * 4 + [0.2] * 4)
 
     run(scenario())
 
 
 def test_two_clients_with_one_limits_share_its_rate_and_its_slots() -> None:
     async def scenario() -> None:
-        transport = Scripted(takes_s=0.35)
+        transport = scripted(takes_s=0.35)
         limits = paced(10, max_requests=3)
         one, ceiling = make_calls(transport, limits)
         two, same = make_calls(transport, limits)
@@ -211,14 +200,14 @@ def test_two_clients_with_one_limits_share_its_rate_and_its_slots() -> None:
         began = now()
         await asyncio.gather(ask(one, ceiling, 3), ask(two, same, 3))
         assert transport.most_at_once == 3
-        assert transport.times(began) == pytest.approx([0, 0.1, 0.2, 0.35, 0.45, 0.55])
+        assert times(transport, began) == pytest.approx([0, 0.1, 0.2, 0.35, 0.45, 0.55])
 
     run(scenario())
 
 
 def test_a_request_cancelled_in_the_instant_it_may_go_costs_no_rate() -> None:
     async def scenario() -> None:
-        transport = Scripted()
+        transport = scripted()
         calls, ceiling = make_calls(transport, paced(10))
         began = now()
         first = asyncio.create_task(ask(calls, ceiling, 1))
@@ -230,7 +219,7 @@ def test_a_request_cancelled_in_the_instant_it_may_go_costs_no_rate() -> None:
         last = asyncio.create_task(ask(calls, ceiling, 1))
         await asyncio.wait([first, cancelled, last])
         assert cancelled.cancelled()
-        assert transport.times(began) == pytest.approx([0, 0.1])
+        assert times(transport, began) == pytest.approx([0, 0.1])
         assert calls.statistics().in_flight == 0
 
     run(scenario())
@@ -238,7 +227,7 @@ def test_a_request_cancelled_in_the_instant_it_may_go_costs_no_rate() -> None:
 
 def test_the_waiting_is_in_the_statistics_to_the_second() -> None:
     async def scenario() -> None:
-        transport = Scripted(lambda number: (500, {}) if number == 0 else (200, {}), takes_s=0.25)
+        transport = scripted(lambda number: (500, {}) if number == 0 else (200, {}), takes_s=0.25)
         calls, ceiling = make_calls(transport, paced(1), random=0.5)
         await ask(calls, ceiling, 1)
         seen = calls.statistics()
@@ -248,7 +237,7 @@ def test_the_waiting_is_in_the_statistics_to_the_second() -> None:
         assert seen.waited_for_service_s == pytest.approx(0.5)
         assert seen.waited_for_requests_s == 0
 
-        slow = Scripted(takes_s=2)
+        slow = scripted(takes_s=2)
         calls, _ = make_calls(slow, Limits(max_requests=1))
         await ask(calls, Pace(), 3)
         assert calls.statistics().waited_for_requests_s == pytest.approx(2 + 4)
@@ -272,11 +261,11 @@ def test_the_servers_hint_sets_the_time_of_the_next_attempt(
     headers: dict[str, str], expected: float
 ) -> None:
     async def scenario() -> None:
-        transport = Scripted(lambda number: (503, headers) if number == 0 else (200, {}))
+        transport = scripted(lambda number: (503, headers) if number == 0 else (200, {}))
         calls, ceiling = make_calls(transport, Limits())
         began = now()
         await ask(calls, ceiling, 1)
-        assert transport.times(began) == pytest.approx([0, expected])
+        assert times(transport, began) == pytest.approx([0, expected])
 
     run(scenario())
 
@@ -295,11 +284,11 @@ def test_only_what_may_pass_is_tried_again(
     answer: tuple[int, dict[str, str]] | Exception, error: type[Exception], requests: int
 ) -> None:
     async def scenario() -> None:
-        transport = Scripted(lambda _: answer)
+        transport = scripted(lambda _: answer)
         calls, ceiling = make_calls(transport, Limits())
         (ended,) = await ask(calls, ceiling, 1)
         assert type(ended) is error
-        assert len(transport.at) == requests == calls.statistics().requests
+        assert len(transport.asked) == requests == calls.statistics().requests
         assert calls.statistics().in_flight == 0
 
     run(scenario())

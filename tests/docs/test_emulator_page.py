@@ -40,12 +40,25 @@ async def output_of(*command: str | Path, cwd: Path) -> str:
     return said.decode()
 
 
-async def test_the_example_is_a_test_that_passes(tmp_path: Path) -> None:
-    (tmp_path / "test_example.py").write_text(blocks(ROOT / PAGE)[0].code)
+@pytest.mark.parametrize("block", [0, 1])
+async def test_the_example_is_a_test_that_passes(tmp_path: Path, block: int) -> None:
+    (tmp_path / "test_example.py").write_text(blocks(ROOT / PAGE)[block].code)
     scope = "asyncio_default_fixture_loop_scope=function"
     alone = ("-p", "no:cacheprovider", "-W", "error", "-o", scope, "-q", "test_example.py")
     said = await output_of(sys.executable, "-m", "pytest", *alone, cwd=tmp_path)
     assert "1 passed" in said
+
+
+async def test_a_scripted_transport_answers_in_order() -> None:
+    page = await run(PAGE)
+    ids, statistics = await page.a_retry()
+    assert ids == ["1", "2", "3"]
+    assert (statistics.requests, statistics.retries, statistics.pages) == (3, 1, 2)
+
+
+async def test_a_scripted_transport_answers_by_what_is_asked() -> None:
+    page = await run(PAGE)
+    assert await page.one_of_three_is_away() == {World(executions=3).arn(1): 3}
 
 
 async def test_executions_written_by_hand_come_back() -> None:

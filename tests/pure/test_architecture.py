@@ -57,6 +57,10 @@ MAY_IMPORT = {
     "": {*_CORE, "client"},
     "cli": {*_CORE, "client", "emulator", ""},
     "emulator": {"models", "errors", "requests"},
+    "testing": {
+        *("client", "emulator", "errors", "gates", "hooks", "limits", "requests", "retries"),
+        "transport",
+    },
 }
 # For the version in the user agent; this runs long after the package has been imported.
 _ALLOWED_LATE = {("aws", "__version__")}
@@ -159,10 +163,16 @@ def test_import_durastate_loads_nothing_heavy() -> None:
     assert not loaded & (_HEAVY | {"click", "rich", "boto3"})
 
 
-def test_import_durastate_loads_neither_the_command_nor_the_emulator() -> None:
+def test_import_durastate_loads_neither_the_command_nor_what_is_for_tests() -> None:
     loaded = {".".join(name.split(".")[:2]) for name in fresh_interpreter("import durastate")}
     assert "durastate.client" in loaded
-    assert not loaded & {"durastate.cli", "durastate.emulator"}
+    assert not loaded & {"durastate.cli", "durastate.emulator", "durastate.testing"}
+
+
+def test_of_what_is_for_tests_only_the_fixtures_need_pytest() -> None:
+    loaded = fresh_interpreter("import durastate.testing")
+    assert "durastate.testing.scripted" in loaded
+    assert not {"pytest", "_pytest", "pytest_asyncio", "durastate.testing.fixtures"} & set(loaded)
 
 
 def test_the_public_names_are_sorted_and_exist() -> None:
