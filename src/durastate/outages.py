@@ -38,7 +38,7 @@ class Outage:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[asyncio.Future[bool]] = deque()
         self._timers: dict[Callable[[], None], asyncio.TimerHandle] = {}
-        self._probe_is_due = False
+        self._is_probing = False
         self._pause_s = 0.0
         self._began_at = 0.0
         self._reason: DurastateError
@@ -49,9 +49,6 @@ class Outage:
 
         A probe ends with `over` or `failed`, or with `hand_on` where it is never sent.
         """
-        if self._probe_is_due:
-            self._probe_is_due = False
-            return True
         place: asyncio.Future[bool] = self._loop.create_future()
         self._waiting.append(place)
         since = self._loop.time()
@@ -60,6 +57,8 @@ class Outage:
         except asyncio.CancelledError:
             if not place.cancelled() and place.exception() is None and place.result():
                 self.hand_on()
+            elif self.is_on and not self._is_probing and not self._anybody_waits():
+                self.close()  # Whoever comes later finds out anew.
             raise
         finally:
             self.waited_s += self._loop.time() - since
@@ -74,6 +73,7 @@ class Outage:
 
         A probe that was under way when the limit was reached gets the `OutageError` here.
         """
+        self._is_probing = self._is_probing and not is_probe
         if is_probe and self._given_up is not None:
             raise self._given_up
         self._reason = reason
@@ -94,12 +94,16 @@ class Outage:
 
     def hand_on(self) -> None:
         """Let the next in line probe."""
-        while self._waiting:
-            place = self._waiting.popleft()
-            if not place.done():
-                place.set_result(True)
-                return
-        self._probe_is_due = self.is_on
+        self._is_probing = self.is_on and self._anybody_waits()
+        if self._is_probing:
+            self._waiting.popleft().set_result(True)
+        else:
+            self.close()
+
+    def _anybody_waits(self) -> bool:
+        while self._waiting and self._waiting[0].done():
+            self._waiting.popleft()
+        return bool(self._waiting)
 
     def over(self) -> None:
         """The endpoint has answered."""
@@ -112,7 +116,7 @@ class Outage:
 
     def close(self) -> None:
         """Forget the outage; nothing of it happens later."""
-        self.is_on = self._probe_is_due = False
+        self.is_on = self._is_probing = False
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()

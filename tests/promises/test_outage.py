@@ -344,6 +344,25 @@ def test_leaving_during_an_outage_leaves_nothing_behind() -> None:
     run(scenario())
 
 
+def test_an_outage_that_nobody_waits_for_any_longer_ends_no_later_run() -> None:
+    async def scenario() -> None:
+        endpoint = Endpoint("refused", away_s=290)
+        transport = ScriptedTransport(endpoint, takes_s=TAKES_S)
+        async with transport.client() as client:
+            left = asyncio.create_task(take_all(client, 100_000))
+            await asyncio.sleep(1 + 289)
+            left.cancel()
+            await asyncio.wait([left])
+            assert left.cancelled()
+            # The limit of 300 s would be up in 11 s, the next probe may be due later than that.
+            await asyncio.sleep(5)
+            began = now()
+            assert await take_all(client, 100) == ["NoneType"] * 100
+            assert now() - began < 1
+
+    run(scenario())
+
+
 @pytest.mark.asyncio
 async def test_a_server_that_is_stopped_and_started_again() -> None:
     world = World(seed=4, executions=200, operations=2)
