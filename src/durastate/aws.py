@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 from weakref import WeakKeyDictionary
 
-import anyio.to_thread
-
 from .errors import ConfigurationError, CredentialsError
 from .signing import Credentials
 
@@ -408,4 +406,6 @@ async def _in_thread(make: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
     def run_there() -> _T:
         return asyncio.run(make())
 
-    return await anyio.to_thread.run_sync(run_there, abandon_on_cancel=True)
+    from anyio import to_thread
+
+    return await to_thread.run_sync(run_there, abandon_on_cancel=True)

@@ -13,14 +13,14 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar
-
-import anyio
-import anyio.abc
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeAlias, TypeVar
 
 from .errors import ConfigurationError, DurastateError
 from .models import ExecutionState, StatePage
 from .refs import ExecutionRef
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
 
 Refs: TypeAlias = Iterable[ExecutionRef] | AsyncIterable[ExecutionRef]
 
@@ -156,8 +156,10 @@ class Bulk(Generic[R]):
             entry[1]()
 
     async def _run(self) -> None:
+        from anyio import create_task_group
+
         try:
-            async with anyio.create_task_group() as workers:
+            async with create_task_group() as workers:
                 self._start_worker(workers)
         except BaseExceptionGroup:
             pass  # A worker has put the reason into `_failure`.
@@ -168,11 +170,11 @@ class Bulk(Generic[R]):
         finally:
             self._results.put_nowait(None)
 
-    def _start_worker(self, workers: anyio.abc.TaskGroup) -> None:
+    def _start_worker(self, workers: TaskGroup) -> None:
         self._workers += 1
         workers.start_soon(self._work, workers)
 
-    async def _work(self, workers: anyio.abc.TaskGroup) -> None:
+    async def _work(self, workers: TaskGroup) -> None:
         try:
             while True:
                 await self.permit()

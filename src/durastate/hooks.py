@@ -1,4 +1,4 @@
-"""What a client tells whoever wants to know: one frozen object an event.
+"""What a client tells whoever wants to know: one named tuple an event.
 
     def count(event: durastate.Event) -> None:
         if isinstance(event, durastate.Throttled):
@@ -13,14 +13,12 @@ ends the call that it was told about. No event holds a token, a payload, a marke
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 _LOGGER = logging.getLogger("durastate")
 
 
-@dataclass(frozen=True, slots=True)
-class RequestDone:
+class RequestDone(NamedTuple):
     """One HTTP exchange is over. `status` is None where no whole answer came."""
 
     operation: str
@@ -32,8 +30,7 @@ class RequestDone:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Retrying:
+class Retrying(NamedTuple):
     """A request will be sent again after `delay_s`. `reason` is AWS's code or our error's name."""
 
     operation: str
@@ -44,8 +41,7 @@ class Retrying:
     delay_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Throttled:
+class Throttled(NamedTuple):
     """The service has refused a request as one too many; `rate` is the pace from now on."""
 
     operation: str
@@ -55,8 +51,7 @@ class Throttled:
     delay_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class PageRead:
+class PageRead(NamedTuple):
     """A page has been decoded."""
 
     arn: str
@@ -65,8 +60,7 @@ class PageRead:
     is_last: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutionDone:
+class ExecutionDone(NamedTuple):
     """An execution has been read to its end, or to the `error` (its class) that ended it.
 
     Told by `get_state`, `fetch_many` and `stream_pages`; not of a reference that was refused before
@@ -80,16 +74,14 @@ class ExecutionDone:
     error: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Paused:
+class Paused(NamedTuple):
     """An endpoint has gone away, and bulk reads wait for it. `reason` is our error's text."""
 
     region: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Resumed:
+class Resumed(NamedTuple):
     """The endpoint has answered again, `seconds` after it went away."""
 
     region: str
@@ -114,7 +106,7 @@ def log_event(event: Event) -> None:
     """
     level = _LEVELS.get(type(event), logging.DEBUG)
     if _LOGGER.isEnabledFor(level):
-        fields = asdict(event)
+        fields = event._asdict()
         name = type(event).__name__
         text = " ".join(f"{key}={value}" for key, value in fields.items())
         _LOGGER.log(level, "%s %s", name, text, extra={"durastate": {"event": name, **fields}})

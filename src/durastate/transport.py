@@ -11,7 +11,6 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .aws import CONNECTION, Account, Connection, Endpoint
@@ -108,6 +107,8 @@ class HttpTransport:
         return region, endpoint.is_own
 
     async def mend(self, response: Response) -> bool:
+        from email.utils import parsedate_to_datetime
+
         try:
             server = parsedate_to_datetime(response.headers["date"]).timestamp()
         except (KeyError, ValueError, OverflowError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -186,9 +185,9 @@ def all_events() -> list[Event]:
 def test_no_secret_is_in_any_event_and_none_can_be_changed() -> None:
     for event in all_events():
         assert "canary" not in repr(event)
-        assert "canary" not in repr(dataclasses.asdict(event))
-        with pytest.raises(dataclasses.FrozenInstanceError):
-            setattr(event, dataclasses.fields(event)[0].name, "other")
+        assert "canary" not in repr(event._asdict())
+        with pytest.raises(AttributeError):
+            setattr(event, event._fields[0], "other")
 
 
 # The default hook
@@ -218,7 +217,7 @@ def test_each_event_is_logged_at_its_level_with_its_fields(
         name = type(event).__name__
         assert record.name == "durastate"
         assert record.levelno == LEVELS.get(type(event), logging.DEBUG)
-        fields = dataclasses.asdict(event)
+        fields = event._asdict()
         assert vars(record)["durastate"] == {"event": name, **fields}
         assert record.getMessage().startswith(f"{name} ")
         assert all(f"{key}={value}" in record.getMessage() for key, value in fields.items())
@@ -239,8 +238,8 @@ def test_nothing_is_made_for_each_request_where_nobody_would_see_it(
         return make
 
     monkeypatch.setattr("durastate.calls.RequestDone", making(RequestDone))
-    monkeypatch.setattr("durastate.client.PageRead", making(PageRead))
-    monkeypatch.setattr("durastate.client.ExecutionDone", making(ExecutionDone))
+    monkeypatch.setattr("durastate.walk.PageRead", making(PageRead))
+    monkeypatch.setattr("durastate.walk.ExecutionDone", making(ExecutionDone))
 
     async def scenario() -> None:
         async with ScriptedTransport([FIRST, LAST]).client() as client:

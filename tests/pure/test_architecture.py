@@ -31,6 +31,7 @@ _CORE = (
     "transport",
     "bulk",
     "calls",
+    "walk",
 )
 MAY_IMPORT = {
     "errors": set(),
@@ -52,6 +53,9 @@ MAY_IMPORT = {
     "calls": {
         *("errors", "gates", "hooks", "limits", "outages", "pace", "requests", "responses"),
         *("retries", "transport"),
+    },
+    "walk": {
+        *("errors", "models", "decoding", "refs", "requests", "pace", "gates", "hooks", "calls"),
     },
     "client": set(_CORE),
     "": {*_CORE, "client"},
