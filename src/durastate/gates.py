@@ -82,7 +82,7 @@ class Admission:
         line = (pace, stream)
         if not self._has_room(line) or line in self._queues:
             return False
-        if pace.rate != math.inf and pace.take(self._clock()) > 0:
+        if pace.take(self._clock()) > 0:
             return False
         self.free -= 1
         return True

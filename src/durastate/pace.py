@@ -7,7 +7,9 @@ request that is throttled cuts the pace, and the pace grows again while all goes
 * A cut takes 10 % of a pace that was good before, 20 % where the pace was only being tried, and
   25 % where another cut came just before it, since then the service takes far less than was
   thought. What was sent before a cut, or right after it, causes no other: requests in flight say
-  nothing new, and a service that has just refused has nothing in reserve.
+  nothing new, and a service that has just refused has nothing in reserve. Where more was refused
+  than that, as at the start, the pace comes down to the share that was taken; and one refusal
+  among hundreds is none of the pace's doing.
 * Growth is a share of the last good pace, so that it fits 15 requests a second as well as 5,000:
   quickly back to where it was good, slowly around it, and doubling again and again once the pace
   has held for longer than that.
@@ -24,6 +26,8 @@ _CUT_OF_A_TRIAL = 0.8
 _CUT_AGAIN = 0.75
 _AGAIN_S = 2.0
 _SETTLING_S = 0.1
+# Refusals of so small a share are no sign of going too fast.
+_TOLERATED = 0.01
 # From a cut back to the last good pace; and from there on, how the surplus of 3 % doubles.
 _RECOVERY_S = 5.5
 _SURPLUS = 0.03
@@ -51,7 +55,7 @@ class Pace:
         "_good",
         "_grown_at",
         "_grown_s",
-        "_seen",
+        "_lately",
         "_tokens",
         "burst",
         "ceiling",
@@ -70,7 +74,7 @@ class Pace:
         self._cut_at = -math.inf
         self._grown_at = 0.0
         self._grown_s = 0.0
-        self._seen = _Successes()
+        self._lately = _Lately()
 
     @property
     def is_throttled(self) -> bool:
@@ -80,6 +84,7 @@ class Pace:
     def take(self, now: float) -> float:
         """0 where a request may go, which is then counted; otherwise the seconds until then."""
         if self.rate == math.inf:
+            self._lately.sent += 1
             return 0.0
         if self._at is not None and now > self._at:
             self._tokens = min(self._most(), self._tokens + (now - self._at) * self.rate)
@@ -88,6 +93,7 @@ class Pace:
         # A wait of (1 - tokens) / rate must not fall short by a rounding error.
         if self._tokens >= 1.0 - 1e-9:
             self._tokens -= 1.0
+            self._lately.sent += 1
             return 0.0
         return (1.0 - self._tokens) / self.rate
 
@@ -102,7 +108,8 @@ class Pace:
 
     def succeeded(self, now: float) -> None:
         """The service has taken a request."""
-        self._seen.add(now, self.rate)
+        self._lately.turn(now, self.rate)
+        self._lately.taken += 1
         self.succeeded_at = now
         if self._good is None:
             return
@@ -117,7 +124,13 @@ class Pace:
 
     def throttled(self, sent_at: float, now: float) -> None:
         """The service has refused a request that was sent at `sent_at`."""
+        lately = self._lately
+        lately.turn(now, self.rate)
         if sent_at < self._cut_at + _SETTLING_S:
+            return
+        lately.refused += 1
+        share = lately.share_taken()
+        if share > 1.0 - _TOLERATED:
             return
         if now - self._cut_at < _AGAIN_S:
             cut = _CUT_AGAIN
@@ -125,13 +138,14 @@ class Pace:
             cut = _CUT_OF_A_TRIAL
         else:
             cut = _CUT
-        reached = min(self.rate, self._seen.rate(now))
-        self.rate = max(min(_SLOWEST, self.ceiling), reached * cut)
+        reached = min(self.rate, lately.rate_sent(now))
+        self.rate = max(min(_SLOWEST, self.ceiling), reached * min(cut, share))
         self._good = self.rate / _CUT
         self._cut_at = self._grown_at = now
         self._grown_s = 0.0
         self._tokens = 0.0
         self._at = now
+        self._lately = _Lately()
 
 
 def _growth(seconds: float) -> float:
@@ -143,31 +157,40 @@ def _growth(seconds: float) -> float:
     return 1.0 + _SURPLUS * (math.exp2(doublings) - 1.0)
 
 
-class _Successes:
-    """How many requests a second have succeeded lately, from two counters."""
+class _Lately:
+    """What was sent, taken and refused in the last second or so, or since the last cut."""
 
-    __slots__ = ("_before", "_before_s", "_count", "_since", "_window")
+    __slots__ = ("_before", "_since", "_window", "refused", "sent", "taken")
 
     def __init__(self) -> None:
         self._since = -math.inf
         self._window = 0.0
-        self._count = 0
-        self._before = 0
-        self._before_s = 0.0
+        self._before = (0.0, 0, 0, 0)  # the window before this one: its seconds and its counts
+        self.sent = 0
+        self.taken = 0
+        self.refused = 0
 
-    def add(self, now: float, pace: float) -> None:
-        # Half a second, or longer where that holds too few requests to measure a rate by.
+    def turn(self, now: float, pace: float) -> None:
+        """Begin another window when this one is over."""
         passed = now - self._since
-        if passed >= self._window:
-            stale = passed >= 2 * self._window
-            self._before, self._before_s = (0, 0.0) if stale else (self._count, passed)
-            self._since, self._count = now, 0
-            self._window = max(0.5, 15.0 / pace)
-        self._count += 1
+        if passed < self._window:
+            return
+        if passed < 2 * self._window:
+            self._before = (passed, self.sent, self.taken, self.refused)
+            self.sent = self.taken = self.refused = 0
+        elif self._window:  # Long ago says nothing of now.
+            self._before = (0.0, 0, 0, 0)
+            self.sent = self.taken = self.refused = 0
+        # Half a second, or longer where that holds too few requests to measure anything by.
+        self._since, self._window = now, max(0.5, 15.0 / pace)
 
-    def rate(self, now: float) -> float:
+    def share_taken(self) -> float:
+        """The share of the answers that were no refusals."""
+        _, _, taken, refused = self._before
+        taken, refused = taken + self.taken, refused + self.refused
+        return (taken + 1) / (taken + refused + 1)
+
+    def rate_sent(self, now: float) -> float:
         """Rather too high than too low: too high shows at once, and is cut again."""
-        passed = now - self._since
-        if passed >= 2 * self._window:  # Long ago says nothing of now.
-            return 1 / _BRIEFLY_S
-        return (self._before + self._count + 1) / max(passed + self._before_s, _BRIEFLY_S)
+        seconds, sent, _, _ = self._before
+        return (sent + self.sent + 1) / max(now - self._since + seconds, _BRIEFLY_S)

@@ -51,11 +51,15 @@ class Seen:
         return sorted(self.taken + self.refused)
 
 
-async def read_for(seconds: float, client: StateClient, refs: list[ExecutionRef]) -> None:
+async def read_for(
+    seconds: float, client: StateClient, refs: list[ExecutionRef], *, max_executions: int = 64
+) -> None:
     """Ask for ever for the same executions, and stop that long after the first answer."""
     with suppress(TimeoutError):
         async with asyncio.timeout(None) as deadline:
-            async with client.fetch_many(itertools.cycle(refs)) as many:
+            async with client.fetch_many(
+                itertools.cycle(refs), max_executions=max_executions
+            ) as many:
                 async for _ in many:
                     if deadline.when() is None:
                         deadline.reschedule(asyncio.get_running_loop().time() + seconds)
