@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -35,7 +35,9 @@ def url() -> Iterator[str]:
             server.stdin.close()
 
 
-def test_memory_stays_near_the_bytes_in_flight_with_a_slow_consumer(url: str) -> None:
+def test_memory_stays_near_the_bytes_in_flight_with_a_slow_consumer(
+    url: str, record_property: Callable[[str, object], None]
+) -> None:
     numbers = map(str, (_MAX_BYTES_IN_FLIGHT, _MAX_EXECUTIONS, _TAKEN))
     ended = subprocess.run(
         [sys.executable, str(_HERE / "slow_reader.py"), url, *numbers],
@@ -45,6 +47,7 @@ def test_memory_stays_near_the_bytes_in_flight_with_a_slow_consumer(url: str) ->
         timeout=50,
     )
     seen = json.loads(ended.stdout)
+    record_property("bounded memory: peak, MB", seen["peak"] / 1e6)
     assert seen["peak"] < _MAX_BYTES_IN_FLIGHT * 3 + 100 * 10**6, seen
     assert seen["taken"] == _TAKEN
     # It read ahead as far as it may, with everything under way at once.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import traceback
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -242,14 +242,17 @@ async def _meeting(fault: Fault, authority: Authority) -> AsyncIterator[tuple[Pe
 @pytest.mark.asyncio
 @pytest.mark.parametrize("name", FAULTS)
 async def test_an_attempt_ends_in_time_and_the_client_works_on(
-    name: str, trusted: Authority
+    name: str, trusted: Authority, record_property: Callable[[str, object], None]
 ) -> None:
     fault = FAULTS[name]
     async with _meeting(fault, trusted) as (server, client):
         with _filled(server, fault.full):
+            clock = asyncio.get_running_loop().time
+            began = clock()
             attempt = asyncio.create_task(client.get_state(REF))
             await asyncio.wait([attempt], timeout=TIMEOUT_S + 1)
             in_time = attempt.done()
+            record_property("no hang: seconds beyond the timeout", clock() - began - TIMEOUT_S)
             attempt.cancel()
             [outcome] = await asyncio.gather(attempt, return_exceptions=True)
         assert in_time

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -88,7 +88,9 @@ def probes_of(endpoint: Endpoint, events: list[Event]) -> list[Asked]:
 
 @pytest.mark.parametrize("away_s", [1, 30])
 @pytest.mark.parametrize("way", WAYS)
-def test_nothing_fails_and_nothing_new_is_begun_while_it_is_away(way: str, away_s: float) -> None:
+def test_nothing_fails_and_nothing_new_is_begun_while_it_is_away(
+    way: str, away_s: float, record_property: Callable[[str, object], None]
+) -> None:
     count = 40_000 if LONG else 1_600
 
     async def scenario() -> None:
@@ -97,6 +99,7 @@ def test_nothing_fails_and_nothing_new_is_begun_while_it_is_away(way: str, away_
         seen = await read(transport, refs(count))
         assert seen.errors == {"NoneType": count}
         assert seen.ended is None
+        record_property("outage: extra attempts", seen.extra)
         # Those under way when it went, and the one execution that every probe asked for.
         assert len({asked.arn for asked in endpoint.asked_while_away}) <= 64 + 1
         assert seen.extra <= MOST_EXTRA
