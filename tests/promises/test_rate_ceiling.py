@@ -17,6 +17,7 @@ from client.support import refs_of, standard_session
 from durastate import ExecutionRef, Limits, StateClient
 from durastate.emulator import Emulator, Fault, FaultKind, FaultPlan, World
 from durastate.requests import GET_STATE
+from durastate.testing import ScriptedTransport, page
 
 from .counting import counting, read_for
 from .limiting import within
@@ -65,3 +66,21 @@ async def test_a_fast_service_counts_no_more_than_the_ceiling(
     most = max(within(arrived, at, at + 1) for at in arrived)
     record_property(f"rate ceiling: most in a second at {rate}/s", most)
     assert most <= 1.1 * rate + 1
+
+
+@pytest.mark.asyncio
+async def test_5_000_a_second_are_the_most_where_the_wire_costs_nothing(
+    record_property: Record,
+) -> None:
+    # One process sends some 1,500 requests a second over sockets, so what keeps to 5,000 is asked
+    # of everything above them: the same client, in real time, over a transport in memory.
+    transport = ScriptedTransport([page([])])
+    refs = [ExecutionRef(arn, token) for arn, token in World(executions=50).refs()]
+    limits = Limits(rates={GET_STATE: 5_000})
+    async with transport.client(limits=limits) as client:
+        await read_for(SECONDS, client, refs)
+        assert client.statistics().waited_for_rate_s > 0  # so it was the ceiling that held
+    arrived = [asked.at for asked in transport.asked]
+    most = max(within(arrived, at, at + 1) for at in arrived[:: len(arrived) // 200])
+    record_property("rate ceiling: most in a second at 5000/s, in memory", most)
+    assert most <= 1.1 * 5_000 + 1
