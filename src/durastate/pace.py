@@ -29,9 +29,9 @@ _SETTLING_S = 0.1
 # Refusals of so small a share are no sign of going too fast.
 _TOLERATED = 0.01
 # From a cut back to the last good pace; and from there on, how the surplus of 3 % doubles.
-_RECOVERY_S = 5.5
+_RECOVERY_S = 6.3
 _SURPLUS = 0.03
-_DOUBLING_S = 0.65
+_DOUBLING_S = 0.5
 # A request every two seconds still asks whether the service has recovered.
 _SLOWEST = 0.5
 # A pace beyond this is no bound for one process.

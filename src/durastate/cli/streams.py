@@ -28,7 +28,9 @@ def open_closed() -> None:
         ("stderr", "w", os.O_WRONLY),
     ):
         if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(os.open(os.devnull, flags), mode))
+            stand_in = os.fdopen(os.open(os.devnull, flags), mode)
+            setattr(sys, name, stand_in)
+            setattr(sys, f"__{name}__", stand_in)
 
 
 @contextmanager
@@ -60,7 +62,12 @@ def unheard() -> Iterator[None]:
 
 
 def let_go(stream: Any) -> None:
-    """Whoever took what we write has gone: what is left of it is no error, not even at exit."""
+    """Whoever took what we write has gone: what is left of it is no error, not even at exit.
+
+    A stream that somebody has put in the place of the process's own is theirs.
+    """
+    if stream not in (sys.__stdout__, sys.__stderr__):
+        return
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
