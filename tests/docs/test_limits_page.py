@@ -82,7 +82,7 @@ def test_what_stands_behind_the_defaults_of_none() -> None:
 def test_the_pace_is_the_codes() -> None:
     cuts = (pace._CUT, pace._CUT_OF_A_TRIAL, pace._CUT_AGAIN)
     assert cuts == (0.9, 0.8, 0.75)
-    assert (pace._AGAIN_S, pace._SETTLING_S, pace._RECOVERY_S, pace._SLOWEST) == (2, 0.1, 5.5, 0.5)
+    assert (pace._AGAIN_S, pace._SETTLING_S, pace._RECOVERY_S, pace._SLOWEST) == (2, 0.1, 6.3, 0.5)
     assert (outages._FIRST_PAUSE_S, outages._LONGEST_PAUSE_S) == (0.25, 20)
     assert gates._OPEN_AT_FIRST == 64
 
