@@ -107,5 +107,5 @@ async def test_what_is_called_complete_is_and_all_the_rest_is_listed(seed: int) 
     for index in seen.keys() - failed.keys():
         assert seen[index] == held(emulator, index), index
     # The world was as bad as it was meant to be.
-    assert sum(struck[kind] for kind in PASSING) >= 0.01 * pages
+    assert sum(struck[kind] for kind in PASSING) >= 0.02 * pages
     assert failing
