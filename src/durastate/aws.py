@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
-from weakref import WeakKeyDictionary
 
 from .errors import ConfigurationError, CredentialsError
 from .signing import Credentials
@@ -35,24 +34,11 @@ _PROBE_PATH = "/2016-08-19/account-settings"
 # How often expiry is looked at; the advisory period, in which a refresh is due and the old
 # credentials still serve, is 15 minutes.
 _EXPIRY_CHECK_S = 1.0
-_OLDEST_CONNECTION_S = 300.0
+# What `AioConfig.connector_args` are where the user has given none.
+_USUAL_CONNECTOR = {"keepalive_timeout": 12}
 # botocore refuses credentials with less than this left.
 _MANDATORY_REFRESH_S = 600
 _LONGEST_REASON = 500
-
-
-class Connection:
-    """What became of the connection of one exchange: open at all, and used before?"""
-
-    __slots__ = ("is_open", "was_idle")
-
-    def __init__(self) -> None:
-        self.is_open = False
-        self.was_idle = False
-
-
-#: The exchange under way in this task.
-CONNECTION: ContextVar[Connection] = ContextVar("durastate connection")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,15 +47,20 @@ class Endpoint:
 
     `origin` is scheme, host and port, `prefix` the path that an endpoint URL of the user's may
     have. `session` is the aiohttp session that aiobotocore itself would send with: its proxies,
-    its TLS settings, its time-outs.
+    its TLS settings, its time-outs. `is_plain` says that these, the last two, are all that it
+    has of its own, so that another HTTP client with `tls` does the same.
     """
 
     origin: str
     host: str
+    address: str
+    port: int
     prefix: str
     region: str
     is_own: bool
+    is_plain: bool
     user_agent: str
+    tls: ssl.SSLContext | None = field(repr=False)
     session: aiohttp.ClientSession = field(repr=False)
     proxy: str | None = field(repr=False)
     proxy_headers: dict[str, str] | None = field(repr=False)
@@ -331,56 +322,36 @@ def _retrieve(task: asyncio.Task[Any]) -> None:
 
 async def _endpoint(client: Any, probe_url: str, region: str) -> Endpoint:
     url = urlsplit(probe_url)
-    host = url.hostname or ""
+    address = host = url.hostname or ""
     if ":" in host:
         host = f"[{host}]"
-    if url.port not in (None, {"http": 80, "https": 443}.get(url.scheme)):
+    usual_port = {"http": 80, "https": 443}[url.scheme]
+    if url.port not in (None, usual_port):
         host = f"{host}:{url.port}"
     # These attributes are private, and the only way to what aiobotocore made of the settings.
     http = client._endpoint.http_session
     proxy = http._proxy_config.proxy_url_for(probe_url)
     session = await http._get_session(proxy)
-    # aiohttp would send a GET again unasked, past the rate ceiling and the retry quota.
-    session._retry_connection = False
-    _note_connections(session.connector)
     return Endpoint(
         origin=f"{url.scheme}://{host}",
         host=host,
+        address=address,
+        port=url.port or usual_port,
         prefix=quote(url.path.removesuffix(_PROBE_PATH), safe="/%~!$&'()*+,;=:@"),
         region=region,
         is_own=not (
             # An interface endpoint of a VPC is configured like one's own, and is AWS.
             host.startswith((f"lambda.{region}.", f"lambda-fips.{region}.")) or ".vpce." in host
         ),
+        is_plain=proxy is None
+        and http._cert_file is None
+        and http._connector_args == _USUAL_CONNECTOR,
         user_agent=_user_agent(client),
+        tls=session.connector._ssl if url.scheme == "https" else None,
         session=session,
         proxy=proxy,
         proxy_headers=http._proxy_config.proxy_headers_for(proxy) if proxy else None,
     )
-
-
-def _note_connections(connector: Any) -> None:
-    """Have `CONNECTION` filled in, and let no connection live for ever.
-
-    aiohttp's tracing could tell the first too, for 30 µs a request. A connection that is in use
-    all the time would never look its host up again.
-    """
-    connect = connector.connect
-    opened: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
-
-    async def noting_connect(*arguments: Any, **options: Any) -> Any:
-        connection = await connect(*arguments, **options)
-        protocol, now = connection.protocol, time.monotonic()
-        since = opened.setdefault(protocol, now)
-        noted = CONNECTION.get(None)
-        if noted is not None:
-            noted.is_open = True
-            noted.was_idle = since is not now
-        if now - since > _OLDEST_CONNECTION_S:
-            protocol.force_close()  # After this request.
-        return connection
-
-    connector.connect = noting_connect
 
 
 def _max_attempts(config: Any, session: Any) -> int | None:

@@ -51,6 +51,9 @@ class Statistics:
     attempts; an endpoint that was away; a consumer that was slow to take results; the service,
     from sending a request to the last byte of its answer. Limits that several clients share show
     what all of these clients did.
+
+    `transport` is what carries the requests: `httptools`, or `aiohttp` where there is a proxy, a
+    client certificate or `AioConfig.connector_args`.
     """
 
     requests: int
@@ -69,6 +72,7 @@ class Statistics:
     waited_for_outages_s: float
     waited_for_consumer_s: float
     waited_for_service_s: float
+    transport: str
 
 
 class _Trial:
@@ -444,4 +448,5 @@ class Calls:
             waited_for_outages_s=sum(each.waited_s for each in outages),
             waited_for_consumer_s=self.waited_for_consumer_s,
             waited_for_service_s=self._served_s,
+            transport=self._transport.name,
         )

@@ -96,7 +96,7 @@ class StateClient:
         transport = self._transport
         if transport is None:
             await account.open()
-            transport = HttpTransport(
+            transport = self._transport = HttpTransport(
                 account,
                 attempt_timeout_s=policy.attempt_timeout_s,
                 max_page_bytes=limits.max_page_bytes,
@@ -122,7 +122,8 @@ class StateClient:
         self._is_open = False
         if self._calls is not None:
             self._calls.close()
-        await self._account.close()
+        if self._transport is not None:
+            await self._transport.close()
 
     # One execution
 

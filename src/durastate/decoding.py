@@ -80,7 +80,7 @@ _JSON_NAMES = {
 }
 
 
-def decode_page(body: bytes) -> StatePage:
+def decode_page(body: bytes | bytearray) -> StatePage:
     """The page in the body of a GetDurableExecutionState response.
 
     Required members, containers and the types of all known members are checked here, so reading
@@ -127,7 +127,7 @@ def _as_json(event: dict[str, Any] | str | bytes) -> str | bytes:
         raise DecodingError("", "expected an invocation event: JSON, or a dict of it") from None
 
 
-def load_json(body: bytes | str) -> Any:
+def load_json(body: bytes | bytearray | str) -> Any:
     """The JSON value in `body`, lone surrogates admitted; `DecodingError` for anything else."""
     try:
         return orjson.loads(body)
@@ -137,7 +137,7 @@ def load_json(body: bytes | str) -> Any:
     # takes them; it takes NaN too, which JSON does not have.
     try:
         # Decoded first, since json.loads takes bytes in UTF-16 and encoded surrogates too.
-        text = body.decode() if isinstance(body, bytes) else body
+        text = body if isinstance(body, str) else body.decode()
         return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except json.JSONDecodeError as error:
         problem = f"not JSON at character {error.pos} of {len(body)}: {error.msg}"

@@ -66,7 +66,12 @@ _CLASSES: dict[str, type[ServiceError]] = {
 
 
 def error_of(
-    request: Request, token: str, *, status: int, headers: Mapping[str, str], body: bytes
+    request: Request,
+    token: str,
+    *,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes | bytearray,
 ) -> tuple[ServiceError | CredentialsError, Failure]:
     """The exception for an answer with an error, and what it means for a retry.
 
@@ -100,7 +105,7 @@ def error_of(
 
 
 def _code_and_message(
-    token: str, status: int, headers: Mapping[str, str], body: bytes
+    token: str, status: int, headers: Mapping[str, str], body: bytes | bytearray
 ) -> tuple[str, str]:
     if 300 <= status < 400:
         return f"HTTP {status}", "a redirect, which is not followed"
@@ -117,7 +122,7 @@ def _code_and_message(
     return code, message
 
 
-def _fields(body: bytes) -> dict[str, Any]:
+def _fields(body: bytes | bytearray) -> dict[str, Any]:
     try:
         fields = load_json(body)
     except DecodingError:

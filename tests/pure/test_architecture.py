@@ -28,6 +28,8 @@ _CORE = (
     "hooks",
     "responses",
     "aws",
+    "http1",
+    "over_aiohttp",
     "transport",
     "bulk",
     "calls",
@@ -48,7 +50,11 @@ MAY_IMPORT = {
     "hooks": set(),
     "responses": {"errors", "models", "decoding", "requests", "retries"},
     "aws": {"errors", "signing"},
-    "transport": {"errors", "models", "requests", "signing", "gates", "aws"},
+    "http1": {"errors", "gates"},
+    "over_aiohttp": {"errors", "gates"},
+    "transport": {
+        *("errors", "models", "requests", "signing", "gates", "aws", "http1", "over_aiohttp"),
+    },
     "bulk": {"errors", "models", "refs"},
     "calls": {
         *("errors", "gates", "hooks", "limits", "outages", "pace", "requests", "responses"),
@@ -69,7 +75,7 @@ MAY_IMPORT = {
 # For the version in the user agent; this runs long after the package has been imported.
 _ALLOWED_LATE = {("aws", "__version__")}
 _HEAVY = {"aiobotocore", "botocore", "aiohttp", "yarl"}
-_MAY_BE_HEAVY = {"aws", "transport", "emulator", "cli"}
+_MAY_BE_HEAVY = {"aws", "over_aiohttp", "emulator", "cli"}
 
 
 def parts() -> dict[str, list[Path]]:

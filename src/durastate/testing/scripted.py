@@ -118,6 +118,11 @@ class ScriptedTransport:
             await hold.add(len(answer.body))
         return answer
 
+    @property
+    def name(self) -> str:
+        """As `statistics()` has it."""
+        return "scripted"
+
     async def region_of(self, region: str | None) -> tuple[str | None, bool]:
         """The ARN's Region, or this transport's own."""
         return region or self._region, self._own_endpoint
@@ -125,6 +130,9 @@ class ScriptedTransport:
     async def mend(self, response: Response) -> bool:  # noqa: ARG002
         """There is neither a clock nor a key that could be wrong."""
         return False
+
+    async def close(self) -> None:
+        """There is nothing to close."""
 
 
 def page(*operations: Wire, next_marker: str | None = None) -> Response:

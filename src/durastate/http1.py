@@ -1,0 +1,415 @@
+"""HTTP/1.1 for GET requests to one host: an asyncio protocol, and a pool of its connections.
+
+httptools (llhttp in C) parses every head and every chunked body; what has a Content-Length is
+received straight into one buffer of that length. A connection carries one request at a time, and
+everything that goes wrong ends it. It is not used again after `_LONGEST_IDLE_S` without a
+request, and after `_OLDEST_S` in any case, so that the host's name is looked up again.
+
+The bytes of a body are counted on the request's `Hold` before there is memory for them, all at
+once where their number is known; while there is no room, the connection is not read from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import socket
+import ssl
+from collections.abc import Mapping
+from typing import TypeAlias, cast
+
+import httptools
+
+from .errors import DeadlineError, TransportError
+from .gates import Hold
+
+# aiobotocore's own.
+_LONGEST_IDLE_S = 12.0
+_OLDEST_S = 300.0
+# TLS handshakes cost the CPU a millisecond each, and look-ups of the name a thread.
+_CONNECTS_AT_ONCE = 32
+_LARGEST_HEAD = 64 * 1024
+_SCRATCH = 64 * 1024
+_NO_BODY = {204, 304}
+
+#: Status, headers with their names in lower case, and body.
+Answer: TypeAlias = "tuple[int, Mapping[str, str], bytes | bytearray]"
+
+
+class Http1:
+    """Sends requests to one host, each over a connection that nobody else uses meanwhile.
+
+    `headers` go with every request. `attempt_timeout_s` is for a request as a whole, waiting for
+    room apart, `read_timeout_s` for the time between two pieces of an answer.
+    """
+
+    name = "httptools"
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        tls: ssl.SSLContext | None,
+        headers: Mapping[str, str],
+        *,
+        attempt_timeout_s: float,
+        connect_timeout_s: float,
+        read_timeout_s: float,
+        max_page_bytes: int,
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.max_page_bytes = max_page_bytes
+        self.read_timeout_s = read_timeout_s
+        # Of all connections: between asking for it and using it up nothing else runs.
+        self.scratch = memoryview(bytearray(_SCRATCH))
+        self.is_closed = False
+        self._host = host
+        self._port = port
+        self._tls = tls
+        self._headers = _lines(headers)
+        self.timeout_s = attempt_timeout_s
+        self._connect_timeout_s = connect_timeout_s
+        self._connects = asyncio.Semaphore(_CONNECTS_AT_ONCE)
+        self._open: set[_Connection] = set()
+        self._idle: list[_Connection] = []  # The one used last comes last.
+        self._all_lost = asyncio.Event()
+
+    async def send(self, target: str, headers: Mapping[str, str], hold: Hold) -> Answer:
+        request = f"GET {target} HTTP/1.1\r\n{self._headers}{_lines(headers)}\r\n".encode()
+        deadline = self.loop.time() + self.timeout_s
+        connection = self._idle_one() or await self._connected(deadline)
+        try:
+            answer = await connection.exchange(request, hold, deadline)
+        except BaseException:
+            connection.abort()
+            raise
+        if connection.is_reusable:
+            self._idle.append(connection)
+        else:
+            connection.abort()
+        return answer
+
+    def _idle_one(self) -> _Connection | None:
+        now = self.loop.time()
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_reusable:
+                continue  # The server has closed it.
+            if now - connection.idle_since < _LONGEST_IDLE_S and now < connection.ends_at:
+                return connection
+            connection.abort()
+        return None
+
+    async def _connected(self, deadline: float) -> _Connection:
+        try:
+            async with asyncio.timeout_at(deadline), self._connects:
+                return self._idle_one() or await self._connect()
+        except TimeoutError:
+            failure: TransportError = DeadlineError(
+                f"no connection within {self.timeout_s:g} s or the configured connect time-out"
+            )
+        except ssl.SSLCertVerificationError as error:
+            failure = TransportError(f"the certificate is refused: {error.verify_message}")
+        except OSError as error:
+            failure = TransportError(f"cannot connect: {_reason(error)}")
+        failure.connected = False
+        raise failure
+
+    async def _connect(self) -> _Connection:
+        async with asyncio.timeout(self._connect_timeout_s):
+            _, connection = await self.loop.create_connection(
+                lambda: _Connection(self),
+                self._host,
+                self._port,
+                ssl=self._tls,
+                server_hostname=self._host if self._tls else None,
+            )
+        return connection
+
+    def opened(self, connection: _Connection) -> None:
+        self._open.add(connection)
+        if self.is_closed:
+            connection.abort()
+
+    def lost(self, connection: _Connection) -> None:
+        self._open.discard(connection)
+        if not self._open:
+            self._all_lost.set()
+
+    async def close(self) -> None:
+        """Abort every connection, and come back when their sockets are closed."""
+        self.is_closed = True
+        self._all_lost.clear()
+        for connection in list(self._open):
+            connection.abort()
+        if self._open:
+            await self._all_lost.wait()
+
+
+class _Connection(asyncio.BufferedProtocol):
+    """One connection: idle, or at one exchange."""
+
+    def __init__(self, pool: Http1) -> None:
+        self.ends_at = pool.loop.time() + _OLDEST_S
+        self.idle_since = math.inf
+        self.is_reusable = True
+        self._pool = pool
+        self._loop = pool.loop
+        self._transport: asyncio.Transport
+        self._answer: _Incoming
+        self._hold: Hold
+        self._waiter: asyncio.Future[None] | None = None
+        self._deadline = self._due = math.inf
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_lost = False
+
+    async def exchange(self, request: bytes, hold: Hold, deadline: float) -> Answer:
+        self._hold = hold
+        self._deadline = deadline
+        self._answer = answer = _Incoming(self._pool.max_page_bytes)
+        self._watch()
+        self._transport.write(request)
+        while not answer.is_whole or answer.uncounted:
+            if answer.uncounted:
+                await self._wait_for_room(answer)
+                continue
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        self.is_reusable = self.is_reusable and answer.leaves_open
+        self.idle_since = self._loop.time()
+        body = answer.take_body()
+        return answer.status, answer.headers, body
+
+    async def _wait_for_room(self, answer: _Incoming) -> None:
+        """Wait until the bytes may be held. The server is not to blame for this time."""
+        left_s = self._deadline - self._loop.time()
+        self._deadline = self._due = math.inf
+        if not self._hold.try_add(answer.uncounted):  # There may be room by now.
+            await self._hold.add(answer.uncounted)
+        answer.may_be_held()
+        if self._is_lost and not answer.is_whole:
+            raise self._closed()
+        self._deadline = self._loop.time() + left_s
+        self._watch()
+        self._transport.resume_reading()
+
+    def abort(self) -> None:
+        self.is_reusable = False
+        self._transport.abort()
+
+    # Time
+
+    def _watch(self) -> None:
+        """Have `_ring` called when the exchange may be late.
+
+        The timer stays when the exchange ends, and goes off for nothing at most once in that time.
+        """
+        self._due = min(self._deadline, self._loop.time() + self._pool.read_timeout_s)
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._due, self._ring)
+        elif self._timer.when() > self._due:
+            self._timer.cancel()
+            self._timer = self._loop.call_at(self._due, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        due = self.idle_since + _LONGEST_IDLE_S if self._waiter is None else self._due
+        if due == math.inf:
+            return  # It waits for room.
+        if self._loop.time() < due:
+            self._timer = self._loop.call_at(due, self._ring)
+        elif self._waiter is None:
+            self.abort()
+        else:
+            limits = f"{self._pool.timeout_s:g} s or the configured time-outs"
+            self._fail(DeadlineError(f"no whole answer within {limits}"))
+
+    # What the event loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass.
+        self._pool.opened(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
+        return (self._waiter is not None and self._answer.rest) or self._pool.scratch
+
+    def buffer_updated(self, count: int) -> None:
+        if self._waiter is None or self._waiter.done():
+            self.abort()  # Nobody has asked for this.
+            return
+        answer = self._answer
+        if self._pool.read_timeout_s < math.inf:
+            self._due = min(self._deadline, self._loop.time() + self._pool.read_timeout_s)
+        if answer.rest:
+            answer.filled(count)
+        else:
+            answer.feed(self._pool.scratch[:count])
+        if answer.problem is not None:
+            self._fail(answer.problem)
+        elif not answer.uncounted:
+            if answer.is_whole:
+                self._waiter.set_result(None)
+        elif self._hold.try_add(answer.uncounted):
+            answer.may_be_held()
+            if answer.is_whole:
+                self._waiter.set_result(None)
+        else:
+            self._transport.pause_reading()
+            self._waiter.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_reusable = False
+        self._is_lost = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._pool.lost(self)
+        if self._waiter is None or self._waiter.done():
+            return
+        if self._answer.ends_with_close and exc is None:
+            self._answer.is_whole = True
+            self._waiter.set_result(None)
+        else:
+            self._fail(self._closed(exc))
+
+    # Failures
+
+    def _fail(self, failure: TransportError) -> None:
+        failure.reached = self._answer.status > 0
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(failure)
+
+    def _closed(self, error: Exception | None = None) -> TransportError:
+        if isinstance(error, OSError):
+            failure = TransportError(f"the connection broke: {_reason(error)}")
+        elif self._answer.status:
+            failure = TransportError("the connection was closed inside the body")
+        else:
+            failure = TransportError("the connection was closed before an answer")
+        failure.was_idle = self.idle_since < math.inf and not self._answer.head_bytes
+        return failure
+
+
+class _Incoming:
+    """One answer: what has arrived of it, and what is to be done about it.
+
+    `problem` is what makes it useless. `uncounted` bytes of the body are not on the hold; nothing
+    more may be read before they are. `rest`, where there is one, is where the next bytes belong.
+    """
+
+    __slots__ = (
+        *("_buffer", "_chunks", "_length", "_limit", "_parser", "_received", "ends_with_close"),
+        *("head_bytes", "headers", "is_whole", "leaves_open", "problem", "rest", "status"),
+        "uncounted",
+    )
+
+    def __init__(self, limit: int) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.head_bytes = 0  # Of heads, chunk sizes and trailers.
+        self.is_whole = False
+        self.leaves_open = False
+        self.ends_with_close = False
+        self.problem: TransportError | None = None
+        self.uncounted = 0
+        self.rest: memoryview | None = None
+        self._limit = limit
+        self._length: int | None = None
+        self._received = 0  # Of the body.
+        self._chunks: list[bytes] = []
+        self._buffer: bytearray | None = None
+        self._parser = httptools.HttpResponseParser(self)
+
+    def feed(self, data: memoryview) -> None:
+        """Parse what has arrived."""
+        before = self._received
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self.leaves_open = False
+            if not self.is_whole and self.problem is None:
+                self.problem = TransportError("no usable answer (it is not HTTP/1.1)")
+        self.head_bytes += len(data) - (self._received - before)
+        if self.head_bytes > _LARGEST_HEAD + 8 * self._received and self.problem is None:
+            self.problem = TransportError("no usable answer (its head has no end)")
+
+    def filled(self, count: int) -> None:
+        """So many bytes are in `rest`."""
+        assert self.rest is not None
+        self.rest = self.rest[count:] or None
+        self.is_whole = self.rest is None
+
+    def may_be_held(self) -> None:
+        """The uncounted bytes are counted now."""
+        self.uncounted = 0
+        if self._length is not None and not self.is_whole:
+            # From here on the body is received into its place, past the parser.
+            self._buffer = bytearray(self._length)
+            self._buffer[: self._received] = b"".join(self._chunks)
+            self._chunks.clear()
+            self.rest = memoryview(self._buffer)[self._received :]
+
+    def take_body(self) -> bytes | bytearray:
+        """The body, which is the caller's alone from now on."""
+        body = b"".join(self._chunks) if self._buffer is None else self._buffer
+        self._buffer, self._chunks = None, []
+        return body
+
+    # What the parser calls
+
+    def on_message_begin(self) -> None:
+        if self.is_whole:
+            raise ValueError("an answer that nobody has asked for")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self.status:  # Otherwise it is a trailer.
+            self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < 200:
+            self.headers.clear()  # The answer is still to come.
+            return
+        self.status = status
+        self.leaves_open = self._parser.should_keep_alive()
+        if status in _NO_BODY or "transfer-encoding" in self.headers:
+            return
+        length = self.headers.get("content-length")
+        if length is None:
+            self.ends_with_close = True
+        elif int(length) > self._limit:
+            self.problem = self._too_large()
+        else:
+            self._length = self.uncounted = int(length)
+
+    def on_body(self, body: bytes) -> None:
+        self._received += len(body)
+        self._chunks.append(body)
+        if self._length is None:
+            self.uncounted += len(body)
+            if self._received > self._limit:
+                self.problem = self._too_large()
+
+    def on_message_complete(self) -> None:
+        self.is_whole = self.status > 0
+
+    def _too_large(self) -> TransportError:
+        failure = TransportError(f"the body has more than max_page_bytes={self._limit}")
+        failure.retryable = False
+        return failure
+
+
+def _lines(headers: Mapping[str, str]) -> str:
+    return "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+
+
+def _reason(error: OSError) -> str:
+    """Why there is no connection, without the address that asyncio writes into it."""
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {(error.reason or 'it failed').replace('_', ' ').lower()}"
+    if isinstance(error, socket.gaierror) or not error.errno:
+        return error.strerror or type(error).__name__
+    return os.strerror(error.errno)
