@@ -17,8 +17,8 @@ def smoke() -> int:
     wanted = expected(_CASE)
     failed = False
     with running(_CASE) as service:
-        for name in CLIENTS:
-            plan = Plan(name, _CASE, service.url, service.ca_bundle)
+        for name, uvloop in [*((name, False) for name in CLIENTS), ("ours", True)]:
+            plan = Plan(name, _CASE, service.url, service.ca_bundle, uvloop=uvloop)
             try:
                 work = Work(**run_once(plan, interpreter(name, install=False))["work"])
             except Unavailable as reason:
@@ -31,7 +31,7 @@ def smoke() -> int:
                 wrong = "" if name == "socket reader" else work.differs(wanted)
                 said = f"UNEQUAL WORK: {wrong}" if wrong else f"same work: {_counts(work)}"
                 failed |= bool(wrong)
-            print(f"{name}: {said}", flush=True)
+            print(f"{name}{' + uvloop' * uvloop}: {said}", flush=True)
     return int(failed)
 
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 from blockbuster import BlockBuster, blockbuster_ctx
+from transports import TRANSPORTS, over, over_the_forced_one
 
 import durastate
 from durastate.emulator import Emulator, World
@@ -53,6 +54,19 @@ async def no_task_is_left() -> AsyncIterator[None]:
     yield
     left = asyncio.all_tasks() - before - {asyncio.current_task()}
     assert not left, f"left behind: {left}"
+
+
+@pytest.fixture(params=TRANSPORTS)
+def transport(request: pytest.FixtureRequest) -> Iterator[str]:
+    """What carries a test's requests: one after the other, so that it runs twice."""
+    with over(request.param):
+        yield request.param
+
+
+@pytest.fixture(autouse=True, scope="session")
+def the_forced_transport() -> Iterator[None]:
+    with over_the_forced_one():
+        yield
 
 
 @pytest_asyncio.fixture

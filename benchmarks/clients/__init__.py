@@ -55,6 +55,7 @@ class Client:
 
 CLIENTS = {
     "ours": Client("ours", ("durastate",)),
+    "ours over aiohttp": Client("ours", ("durastate",), attribute="connect_over_aiohttp"),
     "ours, stream_pages": Client("ours", ("durastate",), attribute="connect_stream"),
     "ours, get_state": Client("ours", ("durastate",), attribute="connect_get_state"),
     "aiobotocore": Client("aiobotocore_paginator", ("aiobotocore",)),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from aiobotocore.config import AioConfig
 
 from durastate import ExecutionRef, Failed, Limits, StateClient
 
@@ -12,15 +14,15 @@ from ..cases import REGION, Ref, Work
 from . import Run, Setup, at_once
 
 
-def _client(setup: Setup) -> StateClient:
+def _client(setup: Setup, config: AioConfig | None = None) -> StateClient:
     # Every limit is on and none binds: a custom endpoint would switch the rate ceiling off.
     limits = Limits(max_requests=setup.in_flight, rates={"GetDurableExecutionState": 1_000_000})
-    return StateClient(endpoint_url=setup.url, region_name=REGION, limits=limits)
+    return StateClient(endpoint_url=setup.url, region_name=REGION, limits=limits, config=config)
 
 
 @asynccontextmanager
-async def connect(setup: Setup) -> AsyncIterator[Run]:
-    async with _client(setup) as client:
+async def connect(setup: Setup, config: AioConfig | None = None) -> AsyncIterator[Run]:
+    async with _client(setup, config) as client:
 
         async def run(refs: Iterable[Ref]) -> Work:
             work = Work()
@@ -39,6 +41,11 @@ async def connect(setup: Setup) -> AsyncIterator[Run]:
             return work
 
         yield run
+
+
+def connect_over_aiohttp(setup: Setup) -> AbstractAsyncContextManager[Run]:
+    """With a setting that only aiohttp's connector understands."""
+    return connect(setup, AioConfig(connector_args={"keepalive_timeout": 13}))
 
 
 @asynccontextmanager

@@ -168,6 +168,8 @@ class _Connection(asyncio.BufferedProtocol):
         self._hold = hold
         self._deadline = deadline
         self._answer = answer = _Incoming(self._pool.max_page_bytes)
+        if self._is_lost:
+            raise self._closed()  # Since it was opened, or taken from the idle ones.
         self._watch()
         self._transport.write(request)
         while not answer.is_whole or answer.uncounted:

@@ -55,6 +55,8 @@ from .support import (
     without_delays,
 )
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 # Two executions of several pages, so that a fault may strike in the middle.
 WORLD = World(seed=2, executions=2, operations=25)
 ATTEMPTS = 3

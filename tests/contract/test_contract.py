@@ -15,7 +15,7 @@ from durastate.errors import ServiceError
 from .differences import Refusal
 from .servers import Server
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("transport")]
 
 
 @pytest.mark.parametrize("max_items", [1000, 100, 7])

@@ -79,6 +79,10 @@ class Rig:
                 await asyncio.wait(self._server.tasks, timeout=5)
             await turns(10)
 
+    @property
+    def carried_by(self) -> str:
+        return self._client.statistics().transport
+
     def close(self) -> None:
         self._runner.run(self._close())
         self._runner.close()
@@ -94,7 +98,7 @@ async def _whole(client: StateClient) -> ExecutionState:
 
 
 @pytest.fixture(scope="module")
-def rig() -> Iterator[Rig]:
+def rig(transport: str) -> Iterator[Rig]:
     opened = Rig()
     yield opened
     opened.close()

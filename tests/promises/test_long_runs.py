@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,7 +18,6 @@ from typing import Any
 
 import pytest
 from aiobotocore.credentials import AioRefreshableCredentials
-from aiohttp.abc import AbstractResolver
 from client.support import (
     assert_at_rest,
     held,
@@ -34,7 +32,9 @@ from client.support import (
 from durastate import CredentialsError, ExecutionRef, FetchResult, StateClient
 from durastate.emulator import Credentials, Emulator, World, session_with
 
-pytestmark = pytest.mark.asyncio
+from .names import Names
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("transport")]
 
 EXECUTIONS = 4_000 if os.environ.get("DURASTATE_LONG") else 160
 AT_ONCE = 8
@@ -350,35 +350,9 @@ async def test_a_connection_closed_on_its_second_request_fails_nothing() -> None
         assert served == 20
 
 
-class Names(AbstractResolver):
-    """Resolves every name to this machine, unless it is told to fail."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-        self.failures = 0
-
-    async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[Any]:
-        del family
-        self.asked += 1
-        if self.failures:
-            self.failures -= 1
-            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
-        return [
-            {
-                "hostname": host,
-                "host": "127.0.0.1",
-                "port": port,
-                "family": socket.AF_INET,
-                "proto": 0,
-                "flags": socket.AI_NUMERICHOST,
-            }
-        ]
-
-    async def close(self) -> None:
-        pass
-
-
-async def test_names_that_cannot_be_resolved_for_a_moment_fail_nothing() -> None:
+async def test_names_that_cannot_be_resolved_for_a_moment_fail_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     names = Names()
     async with Emulator(WORLD) as emulator:
         url = emulator.endpoint_url.replace("127.0.0.1", "service.test")
@@ -386,8 +360,7 @@ async def test_names_that_cannot_be_resolved_for_a_moment_fail_nothing() -> None
         async with StateClient(endpoint_url=url, **options) as client:
             without_delays(client)
             connector: Any = client._account._endpoints["eu-west-1"].session.connector
-            await connector._resolver.close()
-            connector._resolver = names
+            await names.stand_in(client, monkeypatch)
             await warm(emulator, client)
 
             def lose_names() -> None:

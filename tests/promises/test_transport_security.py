@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import aiohttp.connector
+import aiohttp
 import pytest
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
@@ -48,9 +48,10 @@ from durastate.emulator import (
 )
 
 from .certificates import issue, server_context
-from .test_long_runs import Names, expire
+from .names import Names, ageing
+from .test_long_runs import expire
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("transport")]
 
 WORLD = World(seed=6, executions=12, operations=3)
 REF = ExecutionRef(WORLD.arn(0), WORLD.token(0))
@@ -324,24 +325,11 @@ async def test_a_proxy_that_cannot_be_used_does_not_make_its_password_known(
 # Connections and names
 
 
-@pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Lets aiohttp's pool and its cache of names believe that so many seconds have passed."""
-    ahead = 0.0
-    clock = aiohttp.connector.monotonic
-
-    def go(seconds: float) -> None:
-        nonlocal ahead
-        ahead += seconds
-
-    monkeypatch.setattr(aiohttp.connector, "monotonic", lambda: clock() + ahead)
-    return go
-
-
 async def test_a_connection_that_was_idle_for_20_seconds_is_not_used_again(
-    later: Callable[[float], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with Emulator(WORLD) as emulator, reading(emulator) as client:
+        later = ageing(client, monkeypatch)
         for _ in range(3):
             await client.get_state(ref_of(emulator))
         assert emulator.log.connections() == 1
@@ -350,14 +338,13 @@ async def test_a_connection_that_was_idle_for_20_seconds_is_not_used_again(
         assert emulator.log.connections() == 2
 
 
-async def test_a_name_is_resolved_anew_after_a_minute(later: Callable[[float], None]) -> None:
+async def test_a_name_is_resolved_anew_after_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     names = Names()
     async with Emulator(WORLD) as emulator:
         url = emulator.endpoint_url.replace("127.0.0.1", "service.test")
         async with client_of(url, region_name="eu-west-1") as client:
-            connector: Any = client._account._endpoints["eu-west-1"].session.connector
-            await connector._resolver.close()
-            connector._resolver = names
+            await names.stand_in(client, monkeypatch)
+            later = ageing(client, monkeypatch)
             for asked in (1, 2, 3):
                 for _ in range(2):
                     await client.get_state(ref_of(emulator))

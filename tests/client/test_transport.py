@@ -1,0 +1,336 @@
+"""Our own HTTP/1.1 and aiobotocore's session: which of them carries what, and how they do it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiobotocore.config import AioConfig
+from promises.certificates import issue, server_context
+from promises.names import ageing, idle_connections
+from promises.peer import REF, Talk, answer, asking, page_of, peer, request, reset
+
+from durastate import (
+    ConfigurationError,
+    CredentialsError,
+    Limits,
+    RetryPolicy,
+    StateClient,
+    TransportError,
+)
+from durastate.emulator import Credentials, Emulator, World, session_with
+
+from .support import (
+    assert_at_rest,
+    held,
+    reading,
+    ref_of,
+    refs_of,
+    turns,
+    until,
+    wire,
+    without_delays,
+)
+from .wires import Authority, forwarding
+
+pytestmark = pytest.mark.asyncio
+
+WORLD = World(seed=4, executions=60, operations=20)
+PAGE = page_of("a", "b", "c")
+
+
+# Which one
+
+
+async def test_ours_carries_the_requests_and_the_statistics_say_so() -> None:
+    async with Emulator(WORLD) as emulator, reading(emulator) as client:
+        assert client.statistics().transport == ""
+        assert wire(await client.get_state(ref_of(emulator))) == held(emulator)
+        assert client.statistics().transport == "httptools"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        AioConfig(connector_args={"keepalive_timeout": 30}),
+        AioConfig(connector_args={"use_dns_cache": False}),
+    ],
+    ids=["keep-alive", "names"],
+)
+async def test_a_connector_of_the_users_own_is_used(config: AioConfig) -> None:
+    async with Emulator(WORLD) as emulator, reading(emulator, config=config) as client:
+        assert wire(await client.get_state(ref_of(emulator))) == held(emulator)
+        assert client.statistics().transport == "aiohttp"
+
+
+async def test_what_goes_through_a_proxy_goes_over_aiohttp() -> None:
+    async with Emulator(WORLD) as emulator, forwarding() as proxy:
+        config = AioConfig(proxies={"http": proxy.url})
+        async with reading(emulator, config=config) as client:
+            assert wire(await client.get_state(ref_of(emulator))) == held(emulator)
+            assert client.statistics().transport == "aiohttp"
+        assert len(proxy.asked) == 1
+
+
+async def test_a_client_certificate_is_shown_over_aiohttp(
+    authority: Authority, tmp_path: Path
+) -> None:
+    tls = server_context(issue(authority, tmp_path, "server"), clients_of=authority)
+    config = AioConfig(client_cert=str(issue(authority, tmp_path, "client")))
+    async with (
+        Emulator(WORLD, ssl_context=tls) as emulator,
+        reading(emulator, config=config) as client,
+    ):
+        assert wire(await client.get_state(ref_of(emulator))) == held(emulator)
+        assert client.statistics().transport == "aiohttp"
+
+
+# Bodies
+
+_HEAD = b"HTTP/1.1 200 OK\r\n"
+_CHUNKS = b"".join(b"1;x=y\r\n%c\r\n" % byte for byte in PAGE)
+FORMS = {
+    "with a length": answer(PAGE),
+    "in one chunk": _HEAD + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(PAGE)
+    + PAGE + b"\r\n0\r\n\r\n",
+    "in chunks of one byte, with trailers": _HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+    + _CHUNKS + b"0\r\nX-More: 1\r\nServer: none\r\n\r\n",
+    "to the end of the connection": _HEAD + b"\r\n" + PAGE,
+    "of HTTP/1.0": b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n" % len(PAGE) + PAGE,
+    "after a 103": b"HTTP/1.1 103 Early Hints\r\nContent-Length: 3\r\n\r\n" + answer(PAGE),
+    "with a header twice": answer(PAGE, headers=b"Vary: a\r\nVary: b\r\n"),
+}  # fmt: skip
+
+
+def in_pieces(whole: bytes, size: int, *, closes: bool) -> Talk:
+    """Send so many bytes at a time, each of them a packet of its own."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await request(reader)
+            for start in range(0, len(whole), size):
+                writer.write(whole[start : start + size])
+                await writer.drain()
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+            if closes:
+                return
+
+    return talk
+
+
+@pytest.mark.usefixtures("transport")
+@pytest.mark.parametrize("size", [1, 7, 64, 10_000])
+@pytest.mark.parametrize("form", FORMS)
+async def test_a_body_in_any_form_and_in_pieces_of_any_size_is_read(form: str, size: int) -> None:
+    closes = form in ("to the end of the connection", "of HTTP/1.0")
+    async with (
+        peer(in_pieces(FORMS[form], size, closes=closes)) as server,
+        asking(server, retry=RetryPolicy(max_attempts=1)) as client,
+    ):
+        for _ in range(2):
+            state = await client.get_state(REF)
+            assert [operation.id for operation in state.operations] == ["a", "b", "c"]
+        assert_at_rest(client)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Content-Length: 3\r\nContent-Length: 4\r\n",
+        b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
+        b"Content-Length: +3\r\n",
+        b"Content-Length: 3, 3\r\n",
+        b"Transfer-Encoding: gzip\r\nContent-Length: 3\r\n",
+    ],
+)
+async def test_a_body_whose_length_is_in_doubt_is_refused(headers: bytes) -> None:
+    async with (
+        peer(
+            in_pieces(_HEAD + headers + b"\r\n" + b"3\r\n{}\n\r\n0\r\n\r\n", 99, closes=True)
+        ) as far,
+        asking(far, retry=RetryPolicy(max_attempts=1)) as client,
+    ):
+        with pytest.raises(TransportError):
+            await client.get_state(REF)
+        assert_at_rest(client)
+
+
+@pytest.mark.usefixtures("transport")
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_large_pages_wait_for_room_and_come_whole(chunked: bool) -> None:
+    """Many at once, each many times as large as what may be held."""
+    ids = [f"{number:06d}" for number in range(4_000)]
+    body = page_of(*ids)
+    whole = answer(body)
+    if chunked:
+        whole = b"%bTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (
+            _HEAD, len(body), body,
+        )  # fmt: skip
+    async with (
+        peer(in_pieces(whole, 50_000, closes=False)) as server,
+        asking(server, limits=Limits(max_bytes_in_flight=100_000)) as client,
+    ):
+        for _ in range(2):
+            states = await asyncio.gather(*(client.get_state(REF) for _ in range(6)))
+            for state in states:
+                assert [operation.id for operation in state.operations] == ids
+        assert client.statistics().waited_for_bytes_s > 0
+        assert_at_rest(client)
+
+
+async def test_what_comes_unasked_on_an_idle_connection_ends_it() -> None:
+    told = asyncio.Event()
+    connections = 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await request(reader)
+        writer.write(answer(PAGE))
+        await told.wait()
+        writer.write(answer(page_of("of", "nobody")))
+        await reader.read()
+
+    async with peer(talk) as server, asking(server) as client:
+        await client.get_state(REF)
+        [connection] = idle_connections(client)
+        told.set()
+        await until(lambda: not connection.is_reusable)
+        state = await client.get_state(REF)
+        assert [operation.id for operation in state.operations] == ["a", "b", "c"]
+        assert connections == 2
+
+
+# Connections
+
+
+@pytest.mark.usefixtures("transport")
+async def test_connections_are_used_again(transport: str) -> None:
+    async with Emulator(WORLD) as emulator, reading(emulator) as client:
+        async with client.fetch_many(refs_of(emulator), max_executions=4) as many:
+            assert [result.error async for result in many] == [None] * 60
+        assert emulator.log.connections() <= 4
+        assert client.statistics().transport == transport
+
+
+async def test_a_connection_that_is_closed_as_soon_as_it_is_open_is_no_hang() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reset(writer)
+
+    async with peer(talk) as server, asking(server) as client:
+        without_delays(client)
+        connect = asyncio.get_running_loop().create_connection
+
+        async def late(*arguments: Any, **options: Any) -> Any:
+            made = await connect(*arguments, **options)
+            await until(made[0].is_closing)
+            await turns(3)
+            return made
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(asyncio.get_running_loop(), "create_connection", late)
+            with pytest.raises(TransportError, match="closed before an answer"):
+                await client.get_state(REF, timeout_s=20)
+        assert client.statistics().requests == 3
+
+
+async def test_a_connection_ends_after_five_minutes_of_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with Emulator(WORLD) as emulator, reading(emulator) as client:
+        later = ageing(client, monkeypatch)
+        for _ in range(29):
+            await client.get_state(ref_of(emulator))
+            later(10)
+        assert emulator.log.connections() == 1
+        for _ in range(3):
+            await client.get_state(ref_of(emulator))
+            later(10)
+        assert emulator.log.connections() == 2
+
+
+async def test_an_idle_connection_is_closed_without_another_request() -> None:
+    async with Emulator(WORLD) as emulator, reading(emulator) as client:
+        await client.get_state(ref_of(emulator))
+        [connection] = idle_connections(client)
+        connection.idle_since -= 20
+        connection._ring()  # As its timer does.
+        await until(lambda: connection._is_lost)
+        assert idle_connections(client) in ([], [connection])
+        await client.get_state(ref_of(emulator))
+        assert emulator.log.connections() == 2
+
+
+async def test_no_more_than_32_connections_are_opened_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop = asyncio.get_running_loop()
+    connect, now, most = loop.create_connection, 0, 0
+
+    async def counted(*arguments: Any, **options: Any) -> Any:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        try:
+            return await connect(*arguments, **options)
+        finally:
+            now -= 1
+
+    monkeypatch.setattr(loop, "create_connection", counted)
+    async with Emulator(World(executions=60, operations=1)) as emulator:
+        async with reading(emulator, limits=Limits(max_requests=60)) as client:
+            emulator.hold()
+            async with client.fetch_many(refs_of(emulator), max_executions=60) as many:
+                await emulator.log.wait_for(60)
+                emulator.release()
+                assert [result.error async for result in many] == [None] * 60
+        assert (now, most) == (0, 32)
+        assert emulator.log.connections() == 60
+
+
+async def test_leaving_the_client_ends_requests_and_closes_every_connection() -> None:
+    async with Emulator(WORLD) as emulator:
+        emulator.hold()
+        async with reading(emulator) as client:
+            calls = [asyncio.create_task(client.get_state(ref_of(emulator))) for _ in range(5)]
+            await emulator.log.wait_for(5)
+            without_delays(client)
+        for outcome in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(outcome, TransportError | ConfigurationError), outcome
+        emulator.release()
+        assert emulator._runner is not None
+        server = emulator._runner.server
+        assert server is not None
+        await until(lambda: not server.connections)
+
+
+# Headers
+
+
+@asynccontextmanager
+async def never_reached(**options: Any) -> AsyncIterator[StateClient]:
+    """A client whose requests must not be sent."""
+    async with Emulator(WORLD) as emulator:
+        async with reading(emulator, **options) as client:
+            yield client
+        assert len(emulator.log) == 0
+
+
+async def test_a_user_agent_with_a_line_break_is_refused() -> None:
+    config = AioConfig(user_agent="audit\r\nX-Amz-Injected: 1")
+    async with never_reached(config=config) as client:
+        with pytest.raises(ConfigurationError, match="user_agent"):
+            await client.get_state(REF)
+
+
+async def test_a_session_token_with_a_line_break_is_refused() -> None:
+    keys = Credentials("AKID", "secret", "canary\r\nX-Amz-Injected: 1")
+    async with never_reached(session=session_with(keys)) as client:
+        with pytest.raises(CredentialsError, match="line break") as raised:
+            await client.get_state(REF)
+        assert "canary" not in f"{raised.value!r}"
