@@ -5,19 +5,30 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
+from functools import cache
 
+import botocore.session
 import pytest
 import pytest_asyncio
 from blockbuster import BlockBuster, blockbuster_ctx
+from client.wires import Authority
 from transports import TRANSPORTS, over, over_the_forced_one
 
 import durastate
 from durastate.emulator import Emulator, World
 
 
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Trusted instead of all the world's authorities, which take 40 ms to read, for each client."""
+    return Authority(tmp_path_factory.mktemp("authority"), "nobodys")
+
+
 @pytest.fixture(autouse=True)
 def no_aws_settings(
-    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+    authority: Authority,
 ) -> None:
     """Neither the environment nor the home directory of whoever runs the tests has a say."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
@@ -28,6 +39,15 @@ def no_aws_settings(
     monkeypatch.setenv("AWS_CONFIG_FILE", str(nowhere / "no-config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(nowhere / "no-credentials"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(authority.bundle))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def models_are_read_once() -> Iterator[None]:
+    """botocore reads its model of the service for each session: 100 ms for most of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", cache(botocore.session.create_loader))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -6,62 +6,67 @@
             async for result in results:
                 ...
 
-`import durastate` stays light: aiobotocore and aiohttp are loaded when a client is entered.
+`import durastate` stays light: a name is loaded when it is first used, aiobotocore and aiohttp when
+a client is entered. `from durastate import StateClient` at the top of a module loads it there.
 """
 
-from .bulk import Failed, Fetched, FetchedPage, FetchResult
-from .calls import Statistics
-from .client import StateClient
-from .decoding import decode_page
-from .errors import (
-    AccessDeniedError,
-    ConfigurationError,
-    CredentialsError,
-    DeadlineError,
-    DecodingError,
-    DurastateError,
-    EncryptionKeyError,
-    ExecutionNotFoundError,
-    InvalidRefError,
-    InvalidRequestError,
-    InvalidTokenError,
-    MissingTokenError,
-    OutageError,
-    PaginationError,
-    ServiceError,
-    StateTooLargeError,
-    ThrottledError,
-    TransportError,
-)
-from .hooks import (
-    Event,
-    ExecutionDone,
-    Hook,
-    PageRead,
-    Paused,
-    RequestDone,
-    Resumed,
-    Retrying,
-    Throttled,
-    log_event,
-)
-from .limits import Limits
-from .models import (
-    CallbackDetails,
-    ChainedInvokeDetails,
-    ContextDetails,
-    ErrorObject,
-    ExecutionDetails,
-    ExecutionState,
-    Operation,
-    OperationStatus,
-    OperationType,
-    StatePage,
-    StepDetails,
-    WaitDetails,
-)
-from .refs import ExecutionRef
-from .retries import RetryPolicy
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .bulk import Failed, Fetched, FetchedPage, FetchResult
+    from .calls import Statistics
+    from .client import StateClient
+    from .decoding import decode_page
+    from .errors import (
+        AccessDeniedError,
+        ConfigurationError,
+        CredentialsError,
+        DeadlineError,
+        DecodingError,
+        DurastateError,
+        EncryptionKeyError,
+        ExecutionNotFoundError,
+        InvalidRefError,
+        InvalidRequestError,
+        InvalidTokenError,
+        MissingTokenError,
+        OutageError,
+        PaginationError,
+        ServiceError,
+        StateTooLargeError,
+        ThrottledError,
+        TransportError,
+    )
+    from .hooks import (
+        Event,
+        ExecutionDone,
+        Hook,
+        PageRead,
+        Paused,
+        RequestDone,
+        Resumed,
+        Retrying,
+        Throttled,
+        log_event,
+    )
+    from .limits import Limits
+    from .models import (
+        CallbackDetails,
+        ChainedInvokeDetails,
+        ContextDetails,
+        ErrorObject,
+        ExecutionDetails,
+        ExecutionState,
+        Operation,
+        OperationStatus,
+        OperationType,
+        StatePage,
+        StepDetails,
+        WaitDetails,
+    )
+    from .refs import ExecutionRef
+    from .retries import RetryPolicy
 
 __version__ = "0.1.0"
 
@@ -117,3 +122,74 @@ __all__ = [
     "decode_page",
     "log_event",
 ]
+
+# What the imports above say to type checkers.
+_NAMES = {
+    "bulk": ("Failed", "Fetched", "FetchedPage", "FetchResult"),
+    "calls": ("Statistics",),
+    "client": ("StateClient",),
+    "decoding": ("decode_page",),
+    "errors": (
+        "AccessDeniedError",
+        "ConfigurationError",
+        "CredentialsError",
+        "DeadlineError",
+        "DecodingError",
+        "DurastateError",
+        "EncryptionKeyError",
+        "ExecutionNotFoundError",
+        "InvalidRefError",
+        "InvalidRequestError",
+        "InvalidTokenError",
+        "MissingTokenError",
+        "OutageError",
+        "PaginationError",
+        "ServiceError",
+        "StateTooLargeError",
+        "ThrottledError",
+        "TransportError",
+    ),
+    "hooks": (
+        "Event",
+        "ExecutionDone",
+        "Hook",
+        "PageRead",
+        "Paused",
+        "RequestDone",
+        "Resumed",
+        "Retrying",
+        "Throttled",
+        "log_event",
+    ),
+    "limits": ("Limits",),
+    "models": (
+        "CallbackDetails",
+        "ChainedInvokeDetails",
+        "ContextDetails",
+        "ErrorObject",
+        "ExecutionDetails",
+        "ExecutionState",
+        "Operation",
+        "OperationStatus",
+        "OperationType",
+        "StatePage",
+        "StepDetails",
+        "WaitDetails",
+    ),
+    "refs": ("ExecutionRef",),
+    "retries": ("RetryPolicy",),
+}
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """A public name at its first use."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found: object = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from client.wires import Authority
 
 from durastate.cli.app import run
 from durastate.emulator import Emulator, World
@@ -26,12 +25,6 @@ def nothing_blocks_the_loop() -> None:
 
 
 @pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Trusted instead of all the world's authorities, which take long to read."""
-    return Authority(tmp_path_factory.mktemp("authority"), "nobodys")
-
-
-@pytest.fixture(scope="session")
 def service() -> Iterator[Emulator]:
     """Thirty executions without a fault; the log is the test's to clear."""
     with serving(World(seed=4, executions=30, operations=(4, 9, 30))) as emulator:
@@ -39,16 +32,13 @@ def service() -> Iterator[Emulator]:
 
 
 @pytest.fixture(autouse=True)
-def settings(
-    service: Emulator, authority: Authority, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
+def settings(service: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The environment in which commands find the service; what they change is undone."""
     service.log.clear()
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", service.endpoint_url)
-    monkeypatch.setenv("AWS_CA_BUNDLE", str(authority.bundle))
     monkeypatch.setenv("COLUMNS", "100")
     thresholds = gc.get_threshold()
     before = dict(os.environ)

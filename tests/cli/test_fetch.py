@@ -37,6 +37,25 @@ def test_out_has_every_execution_as_the_service_has_it(
     assert done.err.splitlines()[0] == ("30 requested = 30 complete + 0 failed + 0 not attempted")
 
 
+@pytest.mark.parametrize("level", ["DEBUG", "WARNING"])
+def test_logging_that_somebody_has_set_up_hears_of_each_execution(
+    invoke: Invoke,
+    refs: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    level: str,
+) -> None:
+    with caplog.at_level(level, "durastate"):
+        done = invoke("fetch", refs, "-o", tmp_path / "out")
+    events = [each.durastate["event"] for each in caplog.records if each.name == "durastate"]
+    assert (done.code, done.err.count("ExecutionDone")) == (0, 0)
+    if level == "DEBUG":
+        assert events.count("ExecutionDone") == 30
+        assert {*events} == {"RequestDone", "PageRead", "ExecutionDone"}
+    else:
+        assert events == []
+
+
 def test_no_token_is_in_anything_it_writes(
     invoke: Invoke, refs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

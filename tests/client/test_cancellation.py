@@ -8,6 +8,7 @@ slot that was just granted, or an answer that just came, may get lost.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -46,6 +47,7 @@ pytestmark = pytest.mark.asyncio
 
 WORLD = World(seed=6, executions=12, operations=25)
 _MOST_STEPS = 400
+LONG = bool(os.environ.get("DURASTATE_LONG"))
 READY = [False, True]
 
 
@@ -382,7 +384,7 @@ async def test_a_bulk_read_after_each_turn_of_the_loop(way: str, setting: str) -
     async with warmed(faults, **fresh(setting)) as (emulator, client):
         check = then_still_good(emulator, client)
         completed = 0
-        for number in range(0, 240, 3):
+        for number in range(0, 240, 1 if LONG else 6):
             calls_of(client)._retries = Retries(3, lambda: 0.005)
             task = asyncio.create_task(consuming(client, way, emulator))
             await turns(number)

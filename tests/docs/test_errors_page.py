@@ -17,7 +17,7 @@ PAGE = "docs/errors.md"
 TEXT = (ROOT / PAGE).read_text(encoding="utf-8")
 CLASSES = {
     name: each
-    for name, each in vars(durastate).items()
+    for name, each in ((name, getattr(durastate, name)) for name in durastate.__all__)
     if inspect.isclass(each) and issubclass(each, DurastateError)
 }
 

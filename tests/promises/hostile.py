@@ -24,7 +24,7 @@ CANARY_NUMBER = 817_263_544_538
 def examples(count: int) -> settings:
     """`count` examples, the same each time; in the long run 20 times as many new ones."""
     return settings(
-        max_examples=count * 8 if LONG else count,
+        max_examples=count * 20 if LONG else count,
         derandomize=not LONG,
         print_blob=True,
         deadline=None,

@@ -104,7 +104,7 @@ def rig(transport: str) -> Iterator[Rig]:
     opened.close()
 
 
-@examples(100)
+@examples(40)
 @given(hostile_bodies())
 def test_a_hostile_page_is_a_state_or_an_error(rig: Rig, body: bytes) -> None:
     outcome = rig.read(answer(body))
@@ -158,7 +158,7 @@ _STATUSES = st.one_of(
 )
 
 
-@examples(250)
+@examples(100)
 @given(_STATUSES, _HEADERS, _ERROR_BODIES)
 def test_any_status_with_any_headers_and_any_body_is_a_state_or_an_error(
     rig: Rig, status: int, headers: dict[bytes, bytes], body: bytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -90,6 +91,8 @@ _CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 _UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
 _ONE_CHUNK = b"%x\r\n%b\r\n" % (len(PAGE), PAGE)
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+# Each costs its time-out; 101, after which the connection speaks another protocol, is no wait.
+_INTERIM = range(102, 200) if os.environ.get("DURASTATE_LONG") else (102, 103, 150, 199)
 
 # Where a server may stop: what it has sent by then.
 _STOPS = {
@@ -122,6 +125,12 @@ FAULTS: dict[str, Fault] = {
         f"{do.name.lower()}-{where}": Fault((sent, do), (error,), text)
         for where, sent in _STOPS.items()
         for do, (error, text) in _ENDS.items()
+    },
+    **{
+        f"silence-after-{status}": _late(
+            b"HTTP/1.1 %d Wait\r\nX-More: 1\r\n\r\n" % status, Do.SILENCE
+        )
+        for status in _INTERIM
     },
     "stalled-accept": _late(accepts=False),
     "stalled-connect": _late(accepts=False, full=True),

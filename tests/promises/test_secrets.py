@@ -279,7 +279,7 @@ async def test_no_canary_is_in_the_repr_of_any_public_object() -> None:
                 said = [*map(shown, things), shown(vars(client))]
     classes = {
         each
-        for each in map(vars(durastate).get, durastate.__all__)
+        for each in (getattr(durastate, name) for name in durastate.__all__)
         if isinstance(each, type) and each is not durastate.Hook  # of which there are no instances
     }
     missing = classes - {type(thing) for thing in things}
@@ -370,7 +370,7 @@ OTHER_ERRORS: dict[str, tuple[Callable[[Emulator, str], Any], str]] = {
 def test_every_class_of_error_is_covered() -> None:
     classes = {
         each.__name__
-        for each in map(vars(durastate).get, durastate.__all__)
+        for each in (getattr(durastate, name) for name in durastate.__all__)
         if isinstance(each, type) and issubclass(each, DurastateError)
     }
     covered = {name for _, name in OTHER_ERRORS.values()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import datetime, timedelta, timezone
 from functools import cache
 from typing import Any
@@ -13,15 +14,20 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 _SLOW_IS_FINE = (HealthCheck.too_slow, HealthCheck.data_too_large)
-many = settings(
-    max_examples=1500, deadline=None, derandomize=True, suppress_health_check=_SLOW_IS_FINE
-)
-some = settings(
-    max_examples=300, deadline=None, derandomize=True, suppress_health_check=_SLOW_IS_FINE
-)
-few = settings(
-    max_examples=100, deadline=None, derandomize=True, suppress_health_check=_SLOW_IS_FINE
-)
+_LONG = bool(os.environ.get("DURASTATE_LONG"))
+
+
+def _examples(count: int) -> settings:
+    """`count` examples, the same each time; in the long run ten times as many."""
+    return settings(
+        max_examples=count * 10 if _LONG else count,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=_SLOW_IS_FINE,
+    )
+
+
+many, some, few = _examples(300), _examples(100), _examples(30)
 
 ARN = (
     "arn:aws:lambda:eu-west-1:123456789012:function:orders:$LATEST/durable-execution/order-1/0f3a-9"

@@ -56,8 +56,9 @@ def resolve(name: str) -> Any:
     """The object behind a dotted name in `durastate`; a parameter for `method(parameter)`."""
     matched = _NAME.fullmatch(name)
     assert matched, f"no Python name: {name!r}"
-    value: Any = durastate
-    for part in matched[1].split("."):
+    first, *rest = matched[1].split(".")
+    value: Any = getattr(durastate, first)
+    for part in rest:
         value = inspect.getattr_static(value, part)
         assert not part.startswith("_")
     if matched[2]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -167,22 +168,65 @@ def fresh_interpreter(code: str) -> list[str]:
     return done.stdout.split()
 
 
-def test_import_durastate_loads_nothing_heavy() -> None:
-    loaded = {name.split(".")[0] for name in fresh_interpreter("import durastate")}
+def test_no_name_of_durastate_loads_anything_heavy() -> None:
+    loaded = {name.split(".")[0] for name in fresh_interpreter("from durastate import *")}
     assert "durastate" in loaded
     assert not loaded & (_HEAVY | {"click", "rich", "boto3"})
 
 
-def test_import_durastate_loads_neither_the_command_nor_what_is_for_tests() -> None:
-    loaded = {".".join(name.split(".")[:2]) for name in fresh_interpreter("import durastate")}
+def test_no_name_of_durastate_loads_the_command_or_what_is_for_tests() -> None:
+    modules = fresh_interpreter("from durastate import *")
+    loaded = {".".join(name.split(".")[:2]) for name in modules}
     assert "durastate.client" in loaded
     assert not loaded & {"durastate.cli", "durastate.emulator", "durastate.testing"}
+
+
+def test_import_durastate_loads_no_module_of_its_own_before_a_name_is_used() -> None:
+    ours = {name for name in fresh_interpreter("import durastate") if "durastate." in name}
+    assert ours == set()
+    used = fresh_interpreter("import durastate\ndurastate.DurastateError")
+    assert {name for name in used if "durastate." in name} == {"durastate.errors"}
+
+
+def test_the_help_of_the_command_loads_nothing_of_the_library() -> None:
+    loaded = set(fresh_interpreter("import durastate.cli.app"))
+    assert {name.split(".")[1] for name in loaded if name.startswith("durastate.")} == {"cli"}
+    assert not {"asyncio", "orjson", "rich", "json"} & loaded
 
 
 def test_of_what_is_for_tests_only_the_fixtures_need_pytest() -> None:
     loaded = fresh_interpreter("import durastate.testing")
     assert "durastate.testing.scripted" in loaded
     assert not {"pytest", "_pytest", "pytest_asyncio", "durastate.testing.fixtures"} & set(loaded)
+
+
+def test_type_checkers_find_each_name_where_it_is_loaded_from() -> None:
+    names = list(statements(_ROOT / "__init__.py", typing_too=True))
+    told = {
+        alias.name: f"durastate.{statement.module}"
+        for statement in names
+        if isinstance(statement, ast.ImportFrom) and statement.level == 1
+        for alias in statement.names
+    }
+    assert sorted(told) == durastate.__all__
+    for name, module in told.items():
+        assert getattr(durastate, name) is getattr(sys.modules[module], name)
+
+
+def test_the_package_lists_its_names_before_they_are_used() -> None:
+    code = "import durastate\nassert set(durastate.__all__) <= set(dir(durastate))"
+    assert "durastate.client" not in fresh_interpreter(code)
+
+
+def test_a_name_that_the_package_has_not_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'durastate' has no attribute 'Fetch'"):
+        _ = durastate.Fetch  # type: ignore[attr-defined]
+
+
+def test_a_pickle_is_read_by_an_interpreter_that_has_used_no_name_yet() -> None:
+    ref = durastate.ExecutionRef("arn:aws:lambda:eu-west-1:123456789012:function:f:1/x/y")
+    code = f"import pickle\nprint(pickle.loads({pickle.dumps(ref)!r}) is None)"
+    assert "durastate.refs" in fresh_interpreter(code)
 
 
 def test_the_public_names_are_sorted_and_exist() -> None:

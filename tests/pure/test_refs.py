@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from durastate import ConfigurationError, ExecutionRef, InvalidRefError
@@ -53,6 +53,8 @@ _NEARLY = st.one_of(
 
 @many
 @given(_NEARLY)
+@example(ARN.replace("123456789012", "12345678901"))  # seldom drawn
+@example(ARN.replace("123456789012", "1234567890123"))
 def test_what_the_models_pattern_allows_is_an_arn_and_nothing_else(text: str) -> None:
     of_the_model = matches_the_model(_ARN_SHAPE, text)
     # The Region becomes part of a host name, so it has to be one label of it, in lower case.
@@ -64,6 +66,8 @@ def test_what_the_models_pattern_allows_is_an_arn_and_nothing_else(text: str) ->
 
 @some
 @given(st.one_of(tokens, st.text(max_size=10), st.text("Aa0+/=\n", max_size=6)))
+@example("Aa0+===")
+@example("Aa0+=\n")
 def test_what_the_models_pattern_allows_is_a_token_and_nothing_else(text: str) -> None:
     assert is_token(text) == matches_the_model(_TOKEN_SHAPE, text)
 

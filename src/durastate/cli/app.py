@@ -15,13 +15,12 @@ from durastate import __version__
 
 from .ending import COMPLETE, OTHER, USAGE, code_of, message_of
 from .options import Connection, Number, connection_options
-from .payloads import MODES
-from .plain import plain
 from .streams import let_go, open_closed, results, say, unheard
 
 _stat_option = click.option(
     "--stat", is_flag=True, help="At the end say what requests waited for, in seconds."
 )
+_PAYLOADS = ("full", "none", "size", "hash")  # what payloads.py knows
 _SHELLS = ("bash", "zsh", "fish")
 _COMPLETE_VARIABLE = "_DURASTATE_COMPLETE"
 
@@ -108,7 +107,7 @@ def get(
 )
 @click.option(
     "--payloads",
-    type=click.Choice(MODES),
+    type=click.Choice(_PAYLOADS),
     default="full",
     show_default=True,
     help="Keep payloads, leave them out, or put their size, or size and SHA-256, in their place. "
@@ -357,6 +356,8 @@ def _nobody_reads() -> int:
 
 def _told(error: BaseException) -> str:
     from durastate import DurastateError
+
+    from .plain import plain
 
     if isinstance(error, DurastateError | click.ClickException | click.Abort | KeyboardInterrupt):
         return plain(message_of(error))

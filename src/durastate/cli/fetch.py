@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shlex
 import sys
 from collections.abc import AsyncGenerator
@@ -14,7 +15,15 @@ from typing import Self
 
 import click
 
-from durastate import DurastateError, ExecutionRef, Failed, FetchResult, Statistics
+from durastate import (
+    DurastateError,
+    ExecutionRef,
+    Failed,
+    FetchResult,
+    Hook,
+    Statistics,
+    log_event,
+)
 
 from .delays import print_delays
 from .ending import COMPLETE, INTERRUPTED, SOME_FAILED, code_of, message_of
@@ -105,7 +114,7 @@ class Fetching:
         clock = asyncio.get_running_loop().time
         absence = Absence(quiet=job.quiet)
         async with (
-            connection.client(hooks=[absence]) as client,
+            connection.client(hooks=_hooks(absence)) as client,
             aclosing(self._references()) as references,
         ):
             tune_collector()
@@ -170,6 +179,13 @@ class Fetching:
                 print_delays(statistics)
         if tally.failed:
             say(f"Failures: {plain(str(self._failures.path))}")
+
+
+def _hooks(absence: Absence) -> list[Hook]:
+    # Where nobody has set up logging, Python prints warnings, which `absence` says already.
+    if logging.getLogger("durastate").hasHandlers():
+        return [absence, log_event]
+    return [absence]
 
 
 def _work(statistics: Statistics, seconds: float) -> str:

@@ -14,8 +14,6 @@ from typing import Any
 
 from durastate.models import DETAILS_OF_TYPE, dump_json
 
-MODES = ("full", "none", "size", "hash")
-
 _OF_OPERATION = frozenset(
     ("Id", "ParentId", "Name", "Type", "SubType", "Status", "StartTimestamp", "EndTimestamp")
 )
