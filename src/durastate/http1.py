@@ -5,8 +5,8 @@ received straight into one buffer of that length. A connection carries one reque
 everything that goes wrong ends it. It is not used again after `_LONGEST_IDLE_S` without a
 request, and after `_OLDEST_S` in any case, so that the host's name is looked up again.
 
-The bytes of a body are counted on the request's `Hold` before there is memory for them, all at
-once where their number is known; while there is no room, the connection is not read from.
+A body's bytes are counted on the request's `Hold`, all at once before they come where their number
+is known; while there is no room, the connection is not read from.
 """
 
 from __future__ import annotations
@@ -102,9 +102,19 @@ class Http1:
         return None
 
     async def _connected(self, deadline: float) -> _Connection:
+        limit = min(deadline, self.loop.time() + self._connect_timeout_s)
         try:
-            async with asyncio.timeout_at(deadline), self._connects:
-                return self._idle_one() or await self._connect()
+            async with asyncio.timeout_at(limit), self._connects:
+                connection = self._idle_one()
+                if connection is None:
+                    _, connection = await self.loop.create_connection(
+                        lambda: _Connection(self),
+                        self._host,
+                        self._port,
+                        ssl=self._tls,
+                        server_hostname=self._host if self._tls else None,
+                    )
+                return connection
         except TimeoutError:
             failure: TransportError = DeadlineError(
                 f"no connection within {self.timeout_s:g} s or the configured connect time-out"
@@ -116,17 +126,6 @@ class Http1:
         failure.connected = False
         raise failure
 
-    async def _connect(self) -> _Connection:
-        async with asyncio.timeout(self._connect_timeout_s):
-            _, connection = await self.loop.create_connection(
-                lambda: _Connection(self),
-                self._host,
-                self._port,
-                ssl=self._tls,
-                server_hostname=self._host if self._tls else None,
-            )
-        return connection
-
     def opened(self, connection: _Connection) -> None:
         self._open.add(connection)
         if self.is_closed:
@@ -134,6 +133,8 @@ class Http1:
 
     def lost(self, connection: _Connection) -> None:
         self._open.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
         if not self._open:
             self._all_lost.set()
 
@@ -165,6 +166,8 @@ class _Connection(asyncio.BufferedProtocol):
         self._is_lost = False
 
     async def exchange(self, request: bytes, hold: Hold, deadline: float) -> Answer:
+        self._was_used = self.idle_since < math.inf
+        self.idle_since = math.inf
         self._hold = hold
         self._deadline = deadline
         self._answer = answer = _Incoming(self._pool.max_page_bytes)
@@ -211,10 +214,10 @@ class _Connection(asyncio.BufferedProtocol):
         The timer stays when the exchange ends, and goes off for nothing at most once in that time.
         """
         self._due = min(self._deadline, self._loop.time() + self._pool.read_timeout_s)
-        if self._timer is None:
-            self._timer = self._loop.call_at(self._due, self._ring)
-        elif self._timer.when() > self._due:
+        if self._timer is not None and self._timer.when() > self._due:
             self._timer.cancel()
+            self._timer = None
+        if self._timer is None:
             self._timer = self._loop.call_at(self._due, self._ring)
 
     def _ring(self) -> None:
@@ -237,7 +240,7 @@ class _Connection(asyncio.BufferedProtocol):
         self._pool.opened(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
-        return (self._waiter is not None and self._answer.rest) or self._pool.scratch
+        return (self._waiter and self._answer.rest) or self._pool.scratch
 
     def buffer_updated(self, count: int) -> None:
         if self._waiter is None or self._waiter.done():
@@ -252,16 +255,13 @@ class _Connection(asyncio.BufferedProtocol):
             answer.feed(self._pool.scratch[:count])
         if answer.problem is not None:
             self._fail(answer.problem)
-        elif not answer.uncounted:
-            if answer.is_whole:
-                self._waiter.set_result(None)
-        elif self._hold.try_add(answer.uncounted):
+        elif answer.uncounted and not self._hold.try_add(answer.uncounted):
+            self._transport.pause_reading()
+            self._waiter.set_result(None)
+        else:
             answer.may_be_held()
             if answer.is_whole:
                 self._waiter.set_result(None)
-        else:
-            self._transport.pause_reading()
-            self._waiter.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_reusable = False
@@ -285,13 +285,11 @@ class _Connection(asyncio.BufferedProtocol):
             self._waiter.set_exception(failure)
 
     def _closed(self, error: Exception | None = None) -> TransportError:
+        where = "inside the body" if self._answer.status else "before an answer"
+        failure = TransportError(f"the connection was closed {where}")
         if isinstance(error, OSError):
             failure = TransportError(f"the connection broke: {_reason(error)}")
-        elif self._answer.status:
-            failure = TransportError("the connection was closed inside the body")
-        else:
-            failure = TransportError("the connection was closed before an answer")
-        failure.was_idle = self.idle_since < math.inf and not self._answer.head_bytes
+        failure.was_idle = self._was_used and not self._answer.head_bytes
         return failure
 
 
@@ -302,12 +300,6 @@ class _Incoming:
     more may be read before they are. `rest`, where there is one, is where the next bytes belong.
     """
 
-    __slots__ = (
-        *("_buffer", "_chunks", "_length", "_limit", "_parser", "_received", "ends_with_close"),
-        *("head_bytes", "headers", "is_whole", "leaves_open", "problem", "rest", "status"),
-        "uncounted",
-    )
-
     def __init__(self, limit: int) -> None:
         self.status = 0
         self.headers: dict[str, str] = {}
@@ -317,7 +309,7 @@ class _Incoming:
         self.ends_with_close = False
         self.problem: TransportError | None = None
         self.uncounted = 0
-        self.rest: memoryview | None = None
+        self.rest = memoryview(b"")
         self._limit = limit
         self._length: int | None = None
         self._received = 0  # Of the body.
@@ -339,15 +331,14 @@ class _Incoming:
             self.problem = TransportError("no usable answer (its head has no end)")
 
     def filled(self, count: int) -> None:
-        """So many bytes are in `rest`."""
-        assert self.rest is not None
-        self.rest = self.rest[count:] or None
-        self.is_whole = self.rest is None
+        """So many bytes are in `rest` now."""
+        self.rest = self.rest[count:]
+        self.is_whole = not self.rest
 
     def may_be_held(self) -> None:
-        """The uncounted bytes are counted now."""
+        """No byte is uncounted any more."""
         self.uncounted = 0
-        if self._length is not None and not self.is_whole:
+        if self._length is not None and self._buffer is None and not self.is_whole:
             # From here on the body is received into its place, past the parser.
             self._buffer = bytearray(self._length)
             self._buffer[: self._received] = b"".join(self._chunks)

@@ -26,6 +26,7 @@ from durastate.emulator import Credentials, Emulator, World, session_with
 
 from .support import (
     assert_at_rest,
+    calls_of,
     held,
     reading,
     ref_of,
@@ -175,11 +176,31 @@ async def test_large_pages_wait_for_room_and_come_whole(chunked: bool) -> None:
         peer(in_pieces(whole, 50_000, closes=False)) as server,
         asking(server, limits=Limits(max_bytes_in_flight=100_000)) as client,
     ):
-        for _ in range(2):
+        for _ in range(3):
             states = await asyncio.gather(*(client.get_state(REF) for _ in range(6)))
             for state in states:
                 assert [operation.id for operation in state.operations] == ids
         assert client.statistics().waited_for_bytes_s > 0
+        assert_at_rest(client)
+
+
+async def test_an_answer_that_waits_for_room_is_neither_late_nor_idle() -> None:
+    body = page_of(*map(str, range(2_000)))
+    async with (
+        peer(in_pieces(answer(body), 20_000, closes=False)) as server,
+        asking(server, limits=Limits(max_bytes_in_flight=1_000)) as client,
+    ):
+        await client.get_state(REF)
+        [connection] = idle_connections(client)
+        gate = calls_of(client).shared.gate
+        other = gate.hold()
+        assert other.try_add(5_000)  # One may always exceed the limit; the next has to wait.
+        reading = asyncio.create_task(client.get_state(REF))
+        await until(lambda: gate.waiting == 1)
+        connection._timer = connection._loop.call_later(0, connection._ring)
+        await until(lambda: connection._timer is None)
+        other.release()
+        assert len((await reading).operations) == 2_000
         assert_at_rest(client)
 
 

@@ -161,11 +161,16 @@ class Service:
             return Response(429, {"x-amzn-errortype": "TooManyRequestsException"}, b"{}")
         return Response(200, {}, b'{"Operations": []}')
 
+    name = "throttled"
+
     async def region_of(self, region: str | None) -> tuple[str | None, bool]:
         return region, False
 
     async def mend(self, response: Response) -> bool:  # noqa: ARG002
         return False
+
+    async def close(self) -> None:
+        pass
 
 
 def client_of(service: Service, rate: float = math.inf, **retry: float) -> StateClient:
