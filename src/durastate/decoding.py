@@ -27,7 +27,7 @@ _T = TypeVar("_T")
 
 # The first and the last second that a `datetime` can hold.
 _EARLIEST = -62_135_596_800.0
-_LATEST = 253_402_300_799.0
+LATEST = 253_402_300_799.0
 _FOREVER_MS = 1e15  # beyond both
 
 # Members we do not know may nest this deep. Deeper JSON is no page of this service and would
@@ -196,7 +196,7 @@ def _decode_operations(raws: list[Any]) -> list[Operation]:  # noqa: PLR0912
             if (
                 type(identity) is not str
                 or type(start) not in _NUMBERS
-                or not _EARLIEST <= start <= _LATEST
+                or not _EARLIEST <= start <= LATEST
             ):
                 raise _Unusual
             taken = 4
@@ -213,7 +213,7 @@ def _decode_operations(raws: list[Any]) -> list[Operation]:  # noqa: PLR0912
                     raise _Unusual
                 taken += 1
             if end is not None:
-                if type(end) not in _NUMBERS or not _EARLIEST <= end <= _LATEST:
+                if type(end) not in _NUMBERS or not _EARLIEST <= end <= LATEST:
                     raise _Unusual
                 taken += 1
             if details is not None:
@@ -264,7 +264,7 @@ def _well_formed(details: dict[str, Any]) -> bool:
             if found is dict and not _well_formed_error(value):
                 return False
         elif not (
-            found in _NUMBERS and _DETAILS.get(name) is TIMESTAMP and _EARLIEST <= value <= _LATEST
+            found in _NUMBERS and _DETAILS.get(name) is TIMESTAMP and _EARLIEST <= value <= LATEST
         ):
             return False
     return True
@@ -320,7 +320,7 @@ def _seconds(value: Any, path: str) -> float:
         value = moment.timestamp()
     if type(value) not in _NUMBERS:
         raise DecodingError(path, f"expected {TIMESTAMP}, found {_name(value)}")
-    if not _EARLIEST <= value <= _LATEST:
+    if not _EARLIEST <= value <= LATEST:
         raise DecodingError(path, "a timestamp outside the years 1 to 9999")
     seconds: float = value
     return seconds

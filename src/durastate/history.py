@@ -19,10 +19,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .decoding import ERROR, TIMESTAMP, check, load_json
+from .decoding import ERROR, LATEST, TIMESTAMP, check, load_json
 from .errors import ConfigurationError, DecodingError
 from .models import (
-    DETAILS_OF_TYPE,
+    TRUNCATED,
     Details,
     Member,
     Moment,
@@ -31,23 +31,11 @@ from .models import (
     OperationType,
 )
 
-_STEMS: dict[str, OperationType] = {
-    "Execution": OperationType.EXECUTION,
-    "Context": OperationType.CONTEXT,
-    "Step": OperationType.STEP,
-    "Wait": OperationType.WAIT,
-    "Callback": OperationType.CALLBACK,
-    "ChainedInvoke": OperationType.CHAINED_INVOKE,
-}
-_ENDINGS: dict[str, OperationStatus] = {
-    "Started": OperationStatus.STARTED,
-    "Succeeded": OperationStatus.SUCCEEDED,
-    "Failed": OperationStatus.FAILED,
-    "Cancelled": OperationStatus.CANCELLED,
-    "TimedOut": OperationStatus.TIMED_OUT,
-    "Stopped": OperationStatus.STOPPED,
-}
+_STEMS = {kind.title().replace("_", ""): kind for kind in OperationType}
+_ENDINGS = {status.title().replace("_", ""): status for status in OperationStatus}
+_UNDER_WAY = frozenset((OperationStatus.STARTED, OperationStatus.PENDING, OperationStatus.READY))
 
+_DUE = "ScheduledEndTimestamp"
 # The members of every kind of event details; their names do not clash.
 _TEXT = {"Payload": str, "Truncated": bool}
 _DETAILS: dict[str, Any] = {
@@ -55,7 +43,7 @@ _DETAILS: dict[str, Any] = {
     "Result": _TEXT,
     "Error": {"Payload": ERROR, "Truncated": bool},
     "RetryDetails": {"CurrentAttempt": int, "NextAttemptDelaySeconds": int},
-    "ScheduledEndTimestamp": TIMESTAMP,
+    _DUE: TIMESTAMP,
     "StartTimestamp": TIMESTAMP,
     "EndTimestamp": TIMESTAMP,
     **dict.fromkeys(("Duration", "ExecutionTimeout", "HeartbeatTimeout", "Timeout"), int),
@@ -70,7 +58,6 @@ _EVENT: dict[str, Any] = {
     "InvocationCompletedDetails": _DETAILS,
 }
 _NUMBERS = frozenset((int, float))
-_LATE = 2e11  # seconds; beyond it, and before 1970, a timestamp takes the slow way
 
 
 class HistoryEvent(Details):
@@ -178,7 +165,7 @@ def _plain(value: dict[str, Any], members: dict[str, Any]) -> bool:
         elif found is list:
             if type(expected) is not list or any(type(each) is not expected[0] for each in member):
                 return False
-        elif expected is not TIMESTAMP or found not in _NUMBERS or not 0 <= member <= _LATE:
+        elif expected is not TIMESTAMP or found not in _NUMBERS or not 0 <= member <= LATEST:
             return False
     return True
 
@@ -191,38 +178,61 @@ class _Meaning(NamedTuple):
     details: str  # the event's member
 
 
-_MEANINGS = {
-    f"{stem}{ending}": _Meaning(kind, status, f"{stem}{ending}Details")
-    for stem, kind in _STEMS.items()
-    for ending, status in _ENDINGS.items()
-}
-_ALIKE = re.compile(f"([A-Z][A-Za-z]*?)({'|'.join(_ENDINGS)})")
-_NEXT_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
-
-
 def _meaning(event_type: str) -> _Meaning | None:
     alike = _ALIKE.fullmatch(event_type)
     if alike is None:
         return None
-    kind = _NEXT_WORD.sub("_", alike[1]).upper()
-    return _Meaning(kind, _ENDINGS[alike[2]], f"{event_type}Details")
+    stem, ending = alike.groups()
+    kind = _STEMS.get(stem) or _NEXT_WORD.sub("_", stem).upper()
+    return _Meaning(kind, _ENDINGS[ending], f"{event_type}Details")
 
 
-def fold(events: Iterable[HistoryEvent]) -> list[Operation]:
+_ALIKE = re.compile(f"([A-Z][A-Za-z]*?)({'|'.join(_ENDINGS)})")
+_NEXT_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_MEANINGS = {stem + ending: _meaning(stem + ending) for stem in _STEMS for ending in _ENDINGS}
+
+# By kind: the members of an event's details that its operation has too, with their names there,
+# and the one that outlives the event. What a chained invoke was given is in no operation.
+_OUTCOME = {"Result": "Result", "Error": "Error"}
+_TOLD: dict[str, tuple[dict[str, str], str]] = {
+    "EXECUTION": ({"Input": "InputPayload", **_OUTCOME}, "InputPayload"),
+    "CONTEXT": (_OUTCOME, ""),
+    "STEP": (_OUTCOME, "Attempt"),
+    "WAIT": ({_DUE: _DUE, **_OUTCOME}, _DUE),
+    "CALLBACK": ({"CallbackId": "CallbackId", **_OUTCOME}, "CallbackId"),
+    "CHAINED_INVOKE": (_OUTCOME, ""),
+}
+_NOTHING: dict[str, Any] = {}
+
+
+def fold(events: Iterable[HistoryEvent], *, execution_id: str = "") -> list[Operation]:
     """The operations that a history tells of, in the order in which they were started.
 
-    `events` are all events of one execution, the oldest first.
+    `events` are those of one execution, the oldest first; they may end early, and an operation
+    is then as the last of its events left it. One whose start is missing starts with its first
+    event. `execution_id` is for EXECUTION events that came without an id.
+
+    Operations equal those of GetDurableExecutionState but for what `docs/history.md` lists. Their
+    `truncated` names the payloads that the history holds cut off or not at all. Raises
+    `DecodingError` for events that contradict one another or come in another order.
     """
     operations: dict[str, Operation] = {}
+    last = 0
     for place, event in enumerate(events):
-        raw = event._raw
-        event_type = raw.get("EventType", "")
-        meaning = _MEANINGS.get(event_type) or _meaning(event_type)
-        id_ = raw.get("Id")
-        if meaning is None or id_ is None:
+        get = event._raw.get
+        number = get("EventId", last)
+        if number < last:
+            raise DecodingError(f"Events[{place}].EventId", "is lower than the one before it")
+        last = number
+        event_type = get("EventType", "")
+        meaning = _MEANINGS[event_type] if event_type in _MEANINGS else _meaning(event_type)
+        if meaning is None:
             continue
-        kind, status, details_name = meaning
-        when = raw.get("EventTimestamp")
+        kind, status, told = meaning
+        id_ = get("Id", execution_id if kind == "EXECUTION" else None)
+        if id_ is None:
+            continue
+        when = get("EventTimestamp")
         if when is None:
             raise DecodingError(f"Events[{place}].EventTimestamp", "is missing")
         operation = operations.get(id_)
@@ -230,45 +240,56 @@ def fold(events: Iterable[HistoryEvent]) -> list[Operation]:
             operations[id_] = operation = object.__new__(Operation)
             operation.id = id_
             operation.type = kind
-            operation.parent_id = operation.name = operation.sub_type = None
+            operation.name = get("Name")
+            operation.parent_id = get("ParentId")
+            operation.sub_type = get("SubType")
             operation._start = when
             operation._details = operation._rest = None
         elif operation.type != kind:
-            raise DecodingError(f"Events[{place}].EventType", "is of another type of operation")
-        for slot, name in (("name", "Name"), ("parent_id", "ParentId"), ("sub_type", "SubType")):
-            if name in raw:
-                setattr(operation, slot, raw[name])
+            raise DecodingError(f"Events[{place}].EventType", "its operation is of another type")
         operation.status = status
-        operation._end = None if status is OperationStatus.STARTED else when
-        _apply(operation, raw.get(details_name) or {}, when)
+        operation._end = None if status in _UNDER_WAY else when
+        if kind in _TOLD:
+            _tell(operation, get(told, _NOTHING), when)
     return list(operations.values())
 
 
-def _apply(operation: Operation, told: dict[str, Any], when: float) -> None:
-    old = operation._details or {}
+def _tell(operation: Operation, told: dict[str, Any], when: float) -> None:
+    """Puts what an event tells in place of what the event before it told."""
+    names, kept = _TOLD[operation.type]
     details: dict[str, Any] = {}
-    truncated = []
-    for member, name in (("Input", "InputPayload"), ("Result", "Result"), ("Error", "Error")):
-        wrapped = told.get(member)
-        if wrapped is None:
+    truncated: dict[str, None] = {}
+    if operation._details is not None and kept in operation._details:
+        details[kept] = operation._details[kept]
+    if operation._rest is not None and kept in operation._rest[TRUNCATED]:
+        truncated[kept] = None
+    for member, value in told.items():
+        name = names.get(member)
+        if name is None:
             continue
-        if "Payload" in wrapped:
-            details[name] = wrapped["Payload"]
-        if wrapped.get("Truncated"):
-            truncated.append(name)
-    if operation.type == "STEP":
-        ended = operation.status is not OperationStatus.STARTED
-        retry = told.get("RetryDetails") or {}
-        attempt = old.get("Attempt", 0)
-        details["Attempt"] = max(attempt + 1, retry.get("CurrentAttempt", 0)) if ended else attempt
-        delay = retry.get("NextAttemptDelaySeconds")
-        if ended and delay:
-            operation.status = OperationStatus.PENDING
-            operation._end = None
-            details["NextAttemptTimestamp"] = when + delay
-    for name in ("ScheduledEndTimestamp", "CallbackId", "InputPayload"):
-        value = told.get(name, old.get(name))
+        if type(value) is dict:
+            if value.get("Truncated"):
+                truncated[name] = None
+            value = value.get("Payload")  # noqa: PLW2901
         if value is not None:
             details[name] = value
-    operation._details = details if details and operation.type in DETAILS_OF_TYPE else None
-    operation._rest = {"Truncated": truncated} if truncated else None
+    if operation.type == "STEP":
+        _count(operation, details, told.get("RetryDetails", _NOTHING), when)
+    operation._details = details or None
+    operation._rest = {TRUNCATED: list(truncated)} if truncated else None
+
+
+def _count(step: Operation, details: dict[str, Any], retry: dict[str, int], when: float) -> None:
+    """`Attempt` is how many attempts have ended; a delay says that there will be another one.
+
+    AWS's test runners number `CurrentAttempt` in different ways, all of them at most the count,
+    so it decides only where events are missing.
+    """
+    attempt = details.get("Attempt", 0)
+    if step._end is not None:
+        attempt = max(attempt + 1, retry.get("CurrentAttempt", 0))
+        delay = retry.get("NextAttemptDelaySeconds", 0)
+        if delay > 0:
+            step.status, step._end = OperationStatus.PENDING, None
+            details["NextAttemptTimestamp"] = min(when + min(delay, LATEST), LATEST)
+    details["Attempt"] = attempt

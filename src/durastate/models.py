@@ -50,6 +50,9 @@ class OperationStatus(StrEnum):
     STOPPED = "STOPPED"
 
 
+#: The member that the fold of a history adds to an operation: the payloads that are cut off.
+TRUNCATED = "Truncated"
+
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -124,6 +127,8 @@ class ExecutionDetails(Details):
     __slots__ = ()
 
     input_payload = Member[str]("InputPayload", "What the execution was started with, as sent")
+    result = Member[str]("Result", "Its serialised result; from a history only")
+    error = _Error("Error", "How it failed; from a history only")
 
 
 class ContextDetails(Details):
@@ -155,6 +160,7 @@ class WaitDetails(Details):
     __slots__ = ()
 
     scheduled_end_timestamp = Moment("ScheduledEndTimestamp", "When the wait is over")
+    error = _Error("Error", "Why it was cancelled; from a history only")
 
 
 class CallbackDetails(Details):
@@ -271,11 +277,21 @@ class Operation:
         raw = self._details_of("CHAINED_INVOKE", "ChainedInvokeDetails")
         return None if raw is None else ChainedInvokeDetails(raw)
 
+    @property
+    def truncated(self) -> tuple[str, ...]:
+        """Which of `InputPayload`, `Result` and `Error` its history holds cut off or not at all.
+
+        Empty for an operation that comes from GetDurableExecutionState.
+        """
+        names = None if self._rest is None else self._rest.get(TRUNCATED)
+        return tuple(map(str, names)) if type(names) is list else ()
+
     def to_dict(self) -> dict[str, Any]:
         """A copy in the wire form of the API: its member names, timestamps in epoch seconds.
 
         Members that this version does not know are kept. A JSON null is left out: AWS's
-        restJson1 protocol makes no difference between null and absent.
+        restJson1 protocol makes no difference between null and absent. `Truncated`, which is no
+        member of the API, is there where `truncated` is not empty.
         """
         wire: dict[str, Any] = {"Id": self.id}
         if self.parent_id is not None:
