@@ -33,6 +33,8 @@ from .errors import (
     ThrottledError,
     TransportError,
 )
+from .history import HistoryEvent, HistoryPage, decode_history, read_history_file
+from .history import fold as operations_from_history
 from .hooks import (
     Event,
     ExecutionDone,
@@ -87,6 +89,8 @@ __all__ = [
     "FetchResult",
     "Fetched",
     "FetchedPage",
+    "HistoryEvent",
+    "HistoryPage",
     "Hook",
     "InvalidRefError",
     "InvalidRequestError",
@@ -114,6 +118,9 @@ __all__ = [
     "ThrottledError",
     "TransportError",
     "WaitDetails",
+    "decode_history",
     "decode_page",
     "log_event",
+    "operations_from_history",
+    "read_history_file",
 ]

@@ -143,14 +143,17 @@ def read_history_file(path: str | PathLike[str]) -> list[HistoryEvent]:
 
 
 def _decode(value: Any) -> HistoryPage:
-    page = check(value, {"Events": list, "NextMarker": str}, "")
+    page = check(value, dict, "")
     raws = check(page.get("Events"), list, "Events")
+    marker = page.get("NextMarker")
+    if marker is not None:
+        check(marker, str, "NextMarker")
     events = []
     for place, raw in enumerate(raws):
         if type(raw) is not dict or not _plain(raw, _EVENT):
             raw = check(raw, _EVENT, f"Events[{place}]")  # noqa: PLW2901
         events.append(HistoryEvent(raw))
-    return HistoryPage(events, page.get("NextMarker") or None)
+    return HistoryPage(events, marker or None)
 
 
 def _plain(value: dict[str, Any], members: dict[str, Any]) -> bool:
@@ -230,11 +233,10 @@ def fold(events: Iterable[HistoryEvent], *, execution_id: str = "") -> list[Oper
             continue
         kind, status, told = meaning
         id_ = get("Id", execution_id if kind == "EXECUTION" else None)
-        if id_ is None:
-            continue
         when = get("EventTimestamp")
-        if when is None:
-            raise DecodingError(f"Events[{place}].EventTimestamp", "is missing")
+        if id_ is None or when is None:
+            missing = "Id" if id_ is None else "EventTimestamp"
+            raise DecodingError(f"Events[{place}].{missing}", "is missing")
         operation = operations.get(id_)
         if operation is None:
             operations[id_] = operation = object.__new__(Operation)
