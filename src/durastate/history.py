@@ -125,8 +125,9 @@ def read_history_file(path: str | PathLike[str]) -> list[HistoryEvent]:
     """The events in a JSON file: a response as it was saved, or the array of its events alone.
 
     Timestamps may be epoch seconds or ISO 8601. A file that says that more events follow
-    (`NextMarker`) is refused: `decode_history` reads a single page. Raises `ConfigurationError`
-    for a file that cannot be read and `DecodingError` for one that holds no history.
+    (`NextMarker`) is refused: `decode_history` reads a single page. It blocks while it reads.
+    Raises `ConfigurationError` for a file that cannot be read and `DecodingError` for one that
+    holds no history.
     """
     try:
         body = Path(path).read_bytes()
