@@ -38,6 +38,13 @@ if TYPE_CHECKING:
         ThrottledError,
         TransportError,
     )
+    from .history import (
+        HistoryEvent,
+        HistoryPage,
+        decode_history,
+        operations_from_history,
+        read_history_file,
+    )
     from .hooks import (
         Event,
         ExecutionDone,
@@ -92,6 +99,8 @@ __all__ = [
     "FetchResult",
     "Fetched",
     "FetchedPage",
+    "HistoryEvent",
+    "HistoryPage",
     "Hook",
     "InvalidRefError",
     "InvalidRequestError",
@@ -119,8 +128,11 @@ __all__ = [
     "ThrottledError",
     "TransportError",
     "WaitDetails",
+    "decode_history",
     "decode_page",
     "log_event",
+    "operations_from_history",
+    "read_history_file",
 ]
 
 # What the imports above say to type checkers.
@@ -148,6 +160,13 @@ _NAMES = {
         "StateTooLargeError",
         "ThrottledError",
         "TransportError",
+    ),
+    "history": (
+        "HistoryEvent",
+        "HistoryPage",
+        "decode_history",
+        "operations_from_history",
+        "read_history_file",
     ),
     "hooks": (
         "Event",

@@ -27,7 +27,7 @@ _T = TypeVar("_T")
 
 # The first and the last second that a `datetime` can hold.
 _EARLIEST = -62_135_596_800.0
-_LATEST = 253_402_300_799.0
+LATEST = 253_402_300_799.0
 _FOREVER_MS = 1e15  # beyond both
 
 # Members we do not know may nest this deep. Deeper JSON is no page of this service and would
@@ -39,17 +39,17 @@ _NUMBERS = frozenset((int, float))
 _KINDS = {str(member): (member, DETAILS_OF_TYPE[member]) for member in OperationType}
 _STATUSES = {str(member): member for member in OperationStatus}
 
-_TIMESTAMP = "a timestamp (epoch seconds)"
-_ERROR = {"ErrorMessage": str, "ErrorType": str, "ErrorData": str, "StackTrace": [str]}
+TIMESTAMP = "a timestamp (epoch seconds)"
+ERROR = {"ErrorMessage": str, "ErrorType": str, "ErrorData": str, "StackTrace": [str]}
 # The members of every kind of details. Their names do not clash, so one table serves all kinds.
 _DETAILS = {
     "InputPayload": str,
     "ReplayChildren": bool,
     "Result": str,
-    "Error": _ERROR,
+    "Error": ERROR,
     "Attempt": int,
-    "NextAttemptTimestamp": _TIMESTAMP,
-    "ScheduledEndTimestamp": _TIMESTAMP,
+    "NextAttemptTimestamp": TIMESTAMP,
+    "ScheduledEndTimestamp": TIMESTAMP,
     "CallbackId": str,
 }
 _REQUIRED = ("Id", "Type", "StartTimestamp", "Status")
@@ -59,15 +59,15 @@ _OPERATION = {
     "Name": str,
     "Type": str,
     "SubType": str,
-    "StartTimestamp": _TIMESTAMP,
-    "EndTimestamp": _TIMESTAMP,
+    "StartTimestamp": TIMESTAMP,
+    "EndTimestamp": TIMESTAMP,
     "Status": str,
     **dict.fromkeys(DETAILS_OF_TYPE.values(), _DETAILS),
 }
 
 # The same for the fast check: the class that orjson makes of a member. Timestamps are left out.
 _CLASSES = {
-    name: dict if what is _ERROR else what for name, what in _DETAILS.items() if what != _TIMESTAMP
+    name: dict if what is ERROR else what for name, what in _DETAILS.items() if what != TIMESTAMP
 }
 _JSON_NAMES = {
     dict: "an object",
@@ -196,7 +196,7 @@ def _decode_operations(raws: list[Any]) -> list[Operation]:  # noqa: PLR0912
             if (
                 type(identity) is not str
                 or type(start) not in _NUMBERS
-                or not _EARLIEST <= start <= _LATEST
+                or not _EARLIEST <= start <= LATEST
             ):
                 raise _Unusual
             taken = 4
@@ -213,7 +213,7 @@ def _decode_operations(raws: list[Any]) -> list[Operation]:  # noqa: PLR0912
                     raise _Unusual
                 taken += 1
             if end is not None:
-                if type(end) not in _NUMBERS or not _EARLIEST <= end <= _LATEST:
+                if type(end) not in _NUMBERS or not _EARLIEST <= end <= LATEST:
                     raise _Unusual
                 taken += 1
             if details is not None:
@@ -239,7 +239,7 @@ def _decode_unusual(raw: Any, path: str) -> Operation:
     for name in _REQUIRED:
         if members.get(name) is None:
             raise DecodingError(f"{path}.{name}", "is missing")
-    checked: dict[str, Any] = _check(members, _OPERATION, path)
+    checked: dict[str, Any] = check(members, _OPERATION, path)
     take = checked.pop
     operation = object.__new__(Operation)
     operation.id = take("Id")
@@ -264,7 +264,7 @@ def _well_formed(details: dict[str, Any]) -> bool:
             if found is dict and not _well_formed_error(value):
                 return False
         elif not (
-            found in _NUMBERS and _DETAILS.get(name) is _TIMESTAMP and _EARLIEST <= value <= _LATEST
+            found in _NUMBERS and _DETAILS.get(name) is TIMESTAMP and _EARLIEST <= value <= LATEST
         ):
             return False
     return True
@@ -275,7 +275,7 @@ def _well_formed_error(error: dict[str, Any]) -> bool:
         if type(value) is list:
             if name != "StackTrace" or not all(type(line) is str for line in value):
                 return False
-        elif type(value) is not str or _ERROR.get(name) is not str:
+        elif type(value) is not str or ERROR.get(name) is not str:
             return False
     return True
 
@@ -288,12 +288,12 @@ def _deeper_than(value: Any, levels: int) -> bool:
     return levels == 0 or any(_deeper_than(item, levels - 1) for item in value)
 
 
-def _check(value: Any, expected: Any, path: str) -> Any:
-    if expected is _TIMESTAMP:
+def check(value: Any, expected: Any, path: str) -> Any:
+    if expected is TIMESTAMP:
         return _seconds(value, path)
     if type(expected) is list:
         items = _require(value, list, path)
-        return [_check(item, expected[0], f"{path}[{at}]") for at, item in enumerate(items)]
+        return [check(item, expected[0], f"{path}[{at}]") for at, item in enumerate(items)]
     if type(expected) is not dict:
         return _require(value, expected, path)
     checked = {}
@@ -303,7 +303,7 @@ def _check(value: Any, expected: Any, path: str) -> Any:
                 raise DecodingError(path, "holds an unknown member that is nested too deep")
             checked[name] = member
         elif member is not None:
-            checked[name] = _check(member, expected[name], f"{path}.{name}")
+            checked[name] = check(member, expected[name], f"{path}.{name}")
     return checked
 
 
@@ -314,13 +314,13 @@ def _seconds(value: Any, path: str) -> float:
             # Without dashes the digits could be a number as well as a date.
             moment = datetime.fromisoformat(value if "-" in value[:8] else "")
         except ValueError:
-            raise DecodingError(path, f"expected {_TIMESTAMP}, found a string") from None
+            raise DecodingError(path, f"expected {TIMESTAMP}, found a string") from None
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=timezone.utc)
         value = moment.timestamp()
     if type(value) not in _NUMBERS:
-        raise DecodingError(path, f"expected {_TIMESTAMP}, found {_name(value)}")
-    if not _EARLIEST <= value <= _LATEST:
+        raise DecodingError(path, f"expected {TIMESTAMP}, found {_name(value)}")
+    if not _EARLIEST <= value <= LATEST:
         raise DecodingError(path, "a timestamp outside the years 1 to 9999")
     seconds: float = value
     return seconds

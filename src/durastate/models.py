@@ -50,34 +50,37 @@ class OperationStatus(StrEnum):
     STOPPED = "STOPPED"
 
 
+#: The member that the fold of a history adds to an operation: the payloads that are cut off.
+TRUNCATED = "Truncated"
+
 T_co = TypeVar("T_co", covariant=True)
 
 
-class _Member(Generic[T_co]):
+class Member(Generic[T_co]):
     """A read-only member of a details object, by its name on the wire."""
 
     def __init__(self, wire: str, doc: str) -> None:
         self.wire = wire
         self.__doc__ = doc
 
-    def __get__(self, owner: _Details, kind: type[_Details] | None = None) -> T_co | None:
+    def __get__(self, owner: Details, kind: type[Details] | None = None) -> T_co | None:
         if owner is None:
             return self
         value: T_co | None = owner._raw.get(self.wire)
         return value
 
 
-class _Moment(_Member[datetime]):
+class Moment(Member[datetime]):
     """A member that the wire gives in epoch seconds."""
 
-    def __get__(self, owner: _Details, kind: type[_Details] | None = None) -> datetime | None:
+    def __get__(self, owner: Details, kind: type[Details] | None = None) -> datetime | None:
         if owner is None:
             return self
         seconds = owner._raw.get(self.wire)
         return None if seconds is None else _moment(seconds, _UTC)
 
 
-class _Details:
+class Details:
     """A checked JSON object, read through members with Python names. Equal by content."""
 
     __slots__ = ("_raw",)
@@ -96,83 +99,86 @@ class _Details:
 
     def to_dict(self) -> dict[str, Any]:
         """A copy in the service's wire form, unknown members included."""
-        return _copy_object(self._raw)
+        return copy_object(self._raw)
 
 
-class ErrorObject(_Details):
+class ErrorObject(Details):
     """How an operation failed, as the durable function reported it."""
 
     __slots__ = ()
 
-    error_type = _Member[str]("ErrorType", "The name of the error's class")
-    error_message = _Member[str]("ErrorMessage", "A human-readable message")
-    error_data = _Member[str]("ErrorData", "Machine-readable data")
-    stack_trace = _Member[list[str]]("StackTrace", "One entry a frame")
+    error_type = Member[str]("ErrorType", "The name of the error's class")
+    error_message = Member[str]("ErrorMessage", "A human-readable message")
+    error_data = Member[str]("ErrorData", "Machine-readable data")
+    stack_trace = Member[list[str]]("StackTrace", "One entry a frame")
 
 
-class _Error(_Member[ErrorObject]):
-    def __get__(self, owner: _Details, kind: type[_Details] | None = None) -> ErrorObject | None:
+class _Error(Member[ErrorObject]):
+    def __get__(self, owner: Details, kind: type[Details] | None = None) -> ErrorObject | None:
         if owner is None:
             return self
         raw = owner._raw.get(self.wire)
         return None if raw is None else ErrorObject(raw)
 
 
-class ExecutionDetails(_Details):
+class ExecutionDetails(Details):
     """What only the EXECUTION operation has."""
 
     __slots__ = ()
 
-    input_payload = _Member[str]("InputPayload", "What the execution was started with, as sent")
+    input_payload = Member[str]("InputPayload", "What the execution was started with, as sent")
+    result = Member[str]("Result", "Its serialised result; from a history only")
+    error = _Error("Error", "How it failed; from a history only")
 
 
-class ContextDetails(_Details):
+class ContextDetails(Details):
     """What a CONTEXT has."""
 
     __slots__ = ()
 
-    replay_children = _Member[bool](
+    replay_children = Member[bool](
         "ReplayChildren", "True: its children stay in the state after it has completed"
     )
-    result = _Member[str]("Result", "Its serialised result")
+    result = Member[str]("Result", "Its serialised result")
     error = _Error("Error", "How it failed")
 
 
-class StepDetails(_Details):
+class StepDetails(Details):
     """What a STEP has."""
 
     __slots__ = ()
 
-    attempt = _Member[int]("Attempt", "The number of the current attempt")
-    next_attempt_timestamp = _Moment("NextAttemptTimestamp", "When a retry is due")
-    result = _Member[str]("Result", "Its serialised result")
+    attempt = Member[int]("Attempt", "The number of the current attempt")
+    next_attempt_timestamp = Moment("NextAttemptTimestamp", "When a retry is due")
+    result = Member[str]("Result", "Its serialised result")
     error = _Error("Error", "How the last attempt failed")
 
 
-class WaitDetails(_Details):
+class WaitDetails(Details):
     """What a WAIT has."""
 
     __slots__ = ()
 
-    scheduled_end_timestamp = _Moment("ScheduledEndTimestamp", "When the wait is over")
+    scheduled_end_timestamp = Moment("ScheduledEndTimestamp", "When the wait is over")
+    error = _Error("Error", "Why it was cancelled; from a history only")
 
 
-class CallbackDetails(_Details):
+class CallbackDetails(Details):
     """What a CALLBACK has. Whoever knows the callback id can complete the callback."""
 
     __slots__ = ()
 
-    callback_id = _Member[str]("CallbackId", "A capability: treat it as a secret")
-    result = _Member[str]("Result", "What the callback was completed with")
+    callback_id = Member[str]("CallbackId", "A capability: treat it as a secret")
+    result = Member[str]("Result", "What the callback was completed with")
     error = _Error("Error", "How it failed")
 
 
-class ChainedInvokeDetails(_Details):
+class ChainedInvokeDetails(Details):
     """What a CHAINED_INVOKE has."""
 
     __slots__ = ()
 
-    result = _Member[str]("Result", "The serialised result of the function it invoked")
+    result = Member[str]("Result", "The serialised result of the function it invoked")
     error = _Error("Error", "How the function it invoked failed")
 
 
@@ -271,11 +277,21 @@ class Operation:
         raw = self._details_of("CHAINED_INVOKE", "ChainedInvokeDetails")
         return None if raw is None else ChainedInvokeDetails(raw)
 
+    @property
+    def truncated(self) -> tuple[str, ...]:
+        """Which of `InputPayload`, `Result` and `Error` its history holds cut off or not at all.
+
+        Empty for an operation that comes from GetDurableExecutionState.
+        """
+        names = None if self._rest is None else self._rest.get(TRUNCATED)
+        return tuple(map(str, names)) if type(names) is list else ()
+
     def to_dict(self) -> dict[str, Any]:
         """A copy in the wire form of the API: its member names, timestamps in epoch seconds.
 
         Members that this version does not know are kept. A JSON null is left out: AWS's
-        restJson1 protocol makes no difference between null and absent.
+        restJson1 protocol makes no difference between null and absent. `Truncated`, which is no
+        member of the API, is there where `truncated` is not empty.
         """
         wire: dict[str, Any] = {"Id": self.id}
         if self.parent_id is not None:
@@ -290,9 +306,9 @@ class Operation:
             wire["EndTimestamp"] = self._end
         wire["Status"] = str(self.status)
         if self._details is not None:
-            wire[DETAILS_OF_TYPE[self.type]] = _copy_object(self._details)
+            wire[DETAILS_OF_TYPE[self.type]] = copy_object(self._details)
         if self._rest is not None:
-            wire.update(_copy_object(self._rest))
+            wire.update(copy_object(self._rest))
         return wire
 
     def __eq__(self, other: object) -> bool:
@@ -427,13 +443,13 @@ def dump_json(value: Any) -> bytes:
         return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
 
 
-def _copy_object(raw: dict[str, Any]) -> dict[str, Any]:
+def copy_object(raw: dict[str, Any]) -> dict[str, Any]:
     return {key: _copy(value) for key, value in raw.items()}
 
 
 def _copy(value: Any) -> Any:
     if type(value) is dict:
-        return _copy_object(value)
+        return copy_object(value)
     if type(value) is list:
         return [_copy(item) for item in value]
     return value
