@@ -90,7 +90,6 @@ class Story:
         self._clock = started
         self._payload_size = payload_size
         self._live_share: float = _LIVE_SHARE
-        self._latest_due = started
         self._operations: list[Wire] = []
 
     def tell(self) -> list[Wire]:
@@ -105,7 +104,6 @@ class Story:
             self._live_share = 0
         self._fill(None, self._count - 1, depth=0)
         if self._status in TERMINAL:
-            self._clock = max(self._clock, self._latest_due)
             execution["EndTimestamp"] = self._tick()
         return self._operations
 
@@ -207,9 +205,7 @@ class Story:
         elif waits:
             details["Error"] = self._error()
         if status == "PENDING":
-            due = self._clock + 30 * ended
-            self._latest_due = max(self._latest_due, due)
-            details["NextAttemptTimestamp"] = self._stamp(due)
+            details["NextAttemptTimestamp"] = self._stamp(self._clock + 30 * ended)
         elif ended > 1:
             self._clock += 2**ended
 
@@ -253,7 +249,7 @@ class Story:
         return names[self._pick(weights)]
 
     def _live(self, type_: str) -> str:
-        if type_ != "STEP":
+        if type_ != "STEP" or self._status in TERMINAL:  # nothing is retried after the end
             return "STARTED"
         return ("STARTED", "PENDING", "READY")[int(self._random.random() * 3)]
 
@@ -335,8 +331,6 @@ def fitted(operations: list[Wire], ended: float) -> list[Wire]:
             if name in operation:
                 operation[name] = moved(operation[name])
         details = operation[DETAILS[operation["Type"]]]
-        if "NextAttemptTimestamp" in details:
-            details["NextAttemptTimestamp"] = moved(details["NextAttemptTimestamp"])
         if "ScheduledEndTimestamp" in details:
             # A wait lasts whole seconds.
             length = int((details["ScheduledEndTimestamp"] - before) * factor)

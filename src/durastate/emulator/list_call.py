@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import orjson
@@ -20,6 +20,7 @@ import orjson
 from durastate.emulator import answers
 from durastate.emulator.answers import Answer
 from durastate.emulator.asking import Asked, constraint, function_of, wrong_flag, wrong_items
+from durastate.emulator.catalogue import by_hand, generated, index_named, versions_of
 from durastate.emulator.descriptions import summary
 from durastate.emulator.faults import Fault
 from durastate.emulator.names import Call
@@ -41,7 +42,7 @@ class _Filters:
     function: str
     version: str | None
     name: str | None
-    statuses: frozenset[str]
+    statuses: tuple[str, ...]
     after: float | None
     before: float | None
     oldest_first: bool
@@ -58,10 +59,8 @@ class ListCall:
         return None
 
     def bound(self, asked: Asked) -> tuple[str, str]:
-        filters = None if self.wrong(asked) else _filters(asked)
-        return f"{Call.LIST} {asked.subject}", repr(filters and sorted(filters.statuses)) + repr(
-            filters and replace(filters, statuses=frozenset())
-        )
+        filters = "" if self.wrong(asked) else repr(_filters(asked))
+        return f"{Call.LIST} {asked.subject}", filters
 
     def wrong(self, asked: Asked) -> str | None:
         return (
@@ -81,7 +80,7 @@ class ListCall:
             return answers.no_function(
                 f"Functions from '{region}' are not reachable in this region ('{asked.region}')"
             )
-        versions = self._world.versions_of(region, named.name)
+        versions = versions_of(self._world, region, named.name)
         if named.account not in (None, ACCOUNT) or not versions:
             return answers.no_function(f"Function not found: {arn}")
         if version is not None and version not in versions:
@@ -99,11 +98,12 @@ class _Matches:
     def __init__(self, world: World, filters: _Filters) -> None:
         self._world = world
         self._filters = filters
-        generated = world.generated(filters.region, filters.function, filters.version)
-        self._generated = _named(_within(generated, world, filters), world, filters)
+        which = (filters.region, filters.function, filters.version)
+        within = _within(generated(world, *which), world, filters)
+        self._generated = _named(within, world, filters)
         self._by_hand = [
             index
-            for index in world.by_hand(filters.region, filters.function, filters.version)
+            for index in by_hand(world, *which)
             if filters.name in (None, world.name(index))
             and (filters.after is None or world.started(index) >= filters.after)
             and (filters.before is None or world.started(index) <= filters.before)
@@ -114,9 +114,8 @@ class _Matches:
 
     def __getitem__(self, position: int) -> bytes | None:
         place = position if self._filters.oldest_first else len(self) - 1 - position
-        generated = len(self._generated)
-        by_hand = place >= generated
-        index = self._by_hand[place - generated] if by_hand else self._generated[place]
+        after = place - len(self._generated)
+        index = self._generated[place] if after < 0 else self._by_hand[after]
         if self._filters.statuses and self._world.status(index) not in self._filters.statuses:
             return None
         return orjson.dumps(summary(self._world, index))
@@ -133,7 +132,7 @@ def _within(indices: range, world: World, filters: _Filters) -> range:
 def _named(indices: range, world: World, filters: _Filters) -> Sequence[int]:
     if filters.name is None:
         return indices
-    index = world.index_named(filters.name)
+    index = index_named(world, filters.name)
     return [index] if index is not None and index in indices else []
 
 
@@ -145,7 +144,7 @@ def _filters(asked: Asked) -> _Filters:
         function=named.name,
         version=_version(asked),
         name=asked.given("DurableExecutionName"),
-        statuses=frozenset(asked.query.get("Statuses", ())),
+        statuses=tuple(sorted(asked.query.get("Statuses", ()))),
         after=_moment(asked.given("StartedAfter")),
         before=_moment(asked.given("StartedBefore")),
         oldest_first=asked.flag("ReverseOrder", default=False) is True,

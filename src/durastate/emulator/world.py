@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b, sha512
 from itertools import accumulate
-from math import lcm
 from random import Random
 from typing import Any, Self
 from uuid import UUID
@@ -155,49 +154,6 @@ class World:
             return None
         index = int(digits)
         return index if index < self.executions and self.arn(index) == arn else None
-
-    def index_named(self, name: str) -> int | None:
-        """Where the execution of a name stands, if it is not one written by hand."""
-        digits = name.removeprefix("run-")
-        index = int(digits) if re.fullmatch("[0-9]{6,18}", digits) else self.executions
-        return index if index < self.executions and self.name(index) == name else None
-
-    def generated(self, region: str, function: str, version: str | None = None) -> range:
-        """The executions of a function, or of one version of it, in the order of their start."""
-        functions, regions = self.function_names, self.regions
-        if region not in regions or function not in functions:
-            return range(0)
-        first, step = functions.index(function), len(functions)
-        if version is not None:
-            if version not in self.version_names:
-                return range(0)
-            first += step * self.version_names.index(version)
-            step *= len(self.version_names)
-        # Regions are dealt out by the same index, so they take every so many of these.
-        for start in range(first, first + step * len(regions), step):
-            if regions[start % len(regions)] == region:
-                return range(start, self.executions, lcm(step, len(regions)))
-        return range(0)
-
-    def by_hand(self, region: str, function: str, version: str | None = None) -> list[int]:
-        """The executions of a function that were written by hand under an ARN."""
-        return [
-            self.executions + place
-            for place, key in enumerate(self._extra_keys)
-            if (parts := key.partition("/durable-execution/")[0].split(":"))[3:4] == [region]
-            and parts[6:7] == [function]
-            and (version is None or parts[7:8] == [version])
-        ]
-
-    def versions_of(self, region: str, function: str) -> set[str]:
-        """The versions of a function in a Region; none for a function that does not exist there."""
-        known = region in self.regions and function in self.function_names
-        by_hand = (
-            self._extra_keys[each - self.executions] for each in self.by_hand(region, function)
-        )
-        return {*(self.version_names if known else ())} | {
-            key.partition("/durable-execution/")[0].split(":")[7] for key in by_hand
-        }
 
     def status(self, index: int) -> str:
         """RUNNING, SUCCEEDED, FAILED, TIMED_OUT or STOPPED."""
