@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from urllib.parse import parse_qs, unquote
 
 from durastate.emulator.names import Call
@@ -114,6 +115,12 @@ def function_of(label: str) -> Function | None:
     if match is None or len(label) > _LONGEST_FUNCTION:
         return None
     return Function(match["name"], match["region"], match["account"], match["qualifier"])
+
+
+def moment(text: str) -> float:
+    """Epoch seconds of an ISO 8601 time, UTC where it says nothing else; or ``ValueError``."""
+    found = datetime.fromisoformat(text)
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 def constraint(name: str, value: str, rule: str) -> str:

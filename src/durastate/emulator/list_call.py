@@ -13,13 +13,19 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import orjson
 
 from durastate.emulator import answers
 from durastate.emulator.answers import Answer
-from durastate.emulator.asking import Asked, constraint, function_of, wrong_flag, wrong_items
+from durastate.emulator.asking import (
+    Asked,
+    constraint,
+    function_of,
+    moment,
+    wrong_flag,
+    wrong_items,
+)
 from durastate.emulator.catalogue import by_hand, generated, index_named, versions_of
 from durastate.emulator.descriptions import summary
 from durastate.emulator.faults import Fault
@@ -145,8 +151,8 @@ def _filters(asked: Asked) -> _Filters:
         version=_version(asked),
         name=asked.given("DurableExecutionName"),
         statuses=tuple(sorted(asked.query.get("Statuses", ()))),
-        after=_moment(asked.given("StartedAfter")),
-        before=_moment(asked.given("StartedBefore")),
+        after=_given_moment(asked, "StartedAfter"),
+        before=_given_moment(asked, "StartedBefore"),
         oldest_first=asked.flag("ReverseOrder", default=False) is True,
     )
 
@@ -156,12 +162,9 @@ def _version(asked: Asked) -> str | None:
     return asked.given("Qualifier") or (named.qualifier if named else None)
 
 
-def _moment(text: str | None) -> float | None:
-    """Epoch seconds of an ISO 8601 time, UTC where it says nothing else."""
-    if text is None:
-        return None
-    moment = datetime.fromisoformat(text)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+def _given_moment(asked: Asked, member: str) -> float | None:
+    text = asked.given(member)
+    return None if text is None else moment(text)
 
 
 def _wrong_function(asked: Asked) -> str | None:
@@ -195,8 +198,8 @@ def _wrong_filters(asked: Asked) -> str | None:
         return constraint("statuses", ", ".join(statuses), rule)
     for member in ("StartedAfter", "StartedBefore"):
         try:
-            _moment(asked.given(member))
-        except (ValueError, OverflowError):
+            _given_moment(asked, member)
+        except ValueError:
             value = asked.given(member) or ""
             return constraint(member[0].lower() + member[1:], value, "ISO 8601")
     return None

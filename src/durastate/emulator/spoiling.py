@@ -89,7 +89,9 @@ def instead(fault: Fault, call: Call) -> Answer | None:
     elif kind is FaultKind.THROTTLE:
         answer = answers.throttled(fault.retry_after_s, fault.retry_after_ms)
     elif kind is FaultKind.INVALID_TOKEN:
-        answer = answers.invalid_token()
+        # The other calls take no token; theirs is the bare error.
+        refused = answers.error("InvalidParameterValueException")
+        answer = answers.invalid_token() if call is Call.STATE else refused
     elif kind is FaultKind.REDIRECT:
         answer = Answer(302, b"", headers=(("Location", REDIRECTED),))
     elif kind is FaultKind.RESET:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b, sha512
 from itertools import accumulate
+from math import inf
 from random import Random
 from typing import Any, Self
 from uuid import UUID
@@ -33,7 +34,7 @@ from durastate.emulator.histories import Outcome, events_of
 ACCOUNT = "123456789012"
 _FUNCTIONS = ("order-flow", "invoice-run", "nightly_reconciliation", "claims")
 _VERSIONS = ("7", "$LATEST", "12", "$LATEST.PUBLISHED")
-_FIRST_START = 1_767_225_600
+FIRST_START = 1_767_225_600
 _LARGE_EVERY = 333
 _STATUSES = {"RUNNING": 80, "SUCCEEDED": 8, "FAILED": 5, "TIMED_OUT": 3, "STOPPED": 4}
 # What the EXECUTION operation says where the other calls say RUNNING.
@@ -63,9 +64,9 @@ class World:
     3,000 per thousand. ``payload_size`` makes every payload that many characters long; None is a
     mix. ``functions`` and ``versions`` are how many there are, or their names; the executions are
     dealt out to them in turn. ``statuses`` has a weight for each of RUNNING, SUCCEEDED, FAILED,
-    TIMED_OUT and STOPPED that occurs. The first execution starts at ``first_start`` (epoch
-    seconds) and one more every ``every_s``. ``extra`` adds executions written by hand under any
-    key; they come after the others.
+    TIMED_OUT and STOPPED that occurs; None is a mix, four in five of them running. The first one
+    starts at ``first_start`` (epoch seconds), the others ``every_s`` after one another. ``extra``
+    adds executions written by hand under any key; they come after the others.
     """
 
     seed: int = 0
@@ -76,13 +77,13 @@ class World:
     extra: Mapping[str, Execution] = field(default_factory=dict)
     functions: int | tuple[str, ...] = 4
     versions: int | tuple[str, ...] = 4
-    statuses: Mapping[str, float] = field(default_factory=lambda: dict(_STATUSES))
-    first_start: float = _FIRST_START
+    statuses: Mapping[str, float] | None = None
+    first_start: float = FIRST_START
     every_s: float = 37.5
 
     def __post_init__(self) -> None:
-        unknown = set(self.statuses) - set(_STATUSES)
-        if unknown or not any(self.statuses.values()) or min(self.statuses.values()) < 0:
+        given = _STATUSES if self.statuses is None else self.statuses
+        if not set(given) <= set(_STATUSES) or not sum(given.values()) or min(given.values()) < 0:
             raise ValueError(f"statuses: expected weights of {', '.join(_STATUSES)}")
         if not self.function_names or not self.version_names:
             raise ValueError("functions, versions: expected at least one")
@@ -253,7 +254,7 @@ class World:
             },
             "functions": self.functions,
             "versions": self.versions,
-            "statuses": dict(self.statuses),
+            "statuses": None if self.statuses is None else dict(self.statuses),
             "first_start": self.first_start,
             "every_s": self.every_s,
         }
@@ -294,7 +295,8 @@ class World:
 
     @cached_property
     def _weights(self) -> tuple[list[str], list[float]]:
-        used = {name: weight for name, weight in self.statuses.items() if weight}
+        given = _STATUSES if self.statuses is None else self.statuses
+        used = {name: weight for name, weight in given.items() if weight}
         return list(used), list(accumulate(used.values()))
 
     @cached_property
@@ -308,6 +310,19 @@ class World:
 
 def _execution_of(operations: Sequence[Wire]) -> Wire:
     return next((each for each in operations if each.get("Type") == "EXECUTION"), {})
+
+
+def weights(text: str) -> dict[str, float]:
+    """``RUNNING=20,FAILED=5`` as :attr:`World.statuses`; ``ValueError`` for anything else."""
+    found: dict[str, float] = {}
+    for part in text.split(","):
+        name, separator, weight = part.partition("=")
+        if name not in _STATUSES or name in found or not separator:
+            raise ValueError(text)
+        found[name] = float(weight)
+    if not all(0 <= weight < inf for weight in found.values()) or not any(found.values()):
+        raise ValueError(text)
+    return found
 
 
 def next_token(token: str) -> str:
