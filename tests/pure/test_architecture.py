@@ -33,7 +33,10 @@ _CORE = (
     "transport",
     "bulk",
     "calls",
+    "targets",
     "walk",
+    "whole",
+    "many",
 )
 MAY_IMPORT = {
     "errors": set(),
@@ -58,9 +61,15 @@ MAY_IMPORT = {
         *("errors", "gates", "hooks", "limits", "outages", "pace", "requests", "responses"),
         *("retries", "transport"),
     },
-    "walk": {
-        *("errors", "models", "decoding", "refs", "requests", "pace", "gates", "hooks", "calls"),
+    "targets": {
+        *("calls", "decoding", "errors", "executions", "history", "models", "pace", "refs"),
+        "requests",
     },
+    "walk": {"calls", "decoding", "errors", "gates", "hooks", "requests", "targets"},
+    "whole": {
+        *("calls", "errors", "history", "models", "refs", "retries", "targets", "walk"),
+    },
+    "many": {"bulk", "calls", "errors", "gates", "refs", "targets", "walk", "whole"},
     "client": set(_CORE),
     "": {*_CORE, "client"},
     "cli": {*_CORE, "client", "emulator", ""},

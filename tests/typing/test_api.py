@@ -309,7 +309,8 @@ def seconds_told(event: Event) -> float:
         case Retrying() | Throttled():
             return event.delay_s
         case PageRead():
-            return event.operations
+            assert_type(event.operation, str)
+            return event.items
         case ExecutionDone():
             assert_type(event.error, str | None)
             return event.seconds
