@@ -43,6 +43,7 @@ from .executions import (
     TraceHeader,
 )
 from .history import HistoryEvent, HistoryPage, decode_history, read_history_file
+from .history import fold as operations_from_history
 from .hooks import (
     Event,
     ExecutionDone,
@@ -136,5 +137,6 @@ __all__ = [
     "decode_history",
     "decode_page",
     "log_event",
+    "operations_from_history",
     "read_history_file",
 ]

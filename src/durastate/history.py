@@ -125,8 +125,9 @@ def read_history_file(path: str | PathLike[str]) -> list[HistoryEvent]:
     """The events in a JSON file: a response as it was saved, or the array of its events alone.
 
     Timestamps may be epoch seconds or ISO 8601. A file that says that more events follow
-    (`NextMarker`) is refused: `decode_history` reads a single page. Raises `ConfigurationError`
-    for a file that cannot be read and `DecodingError` for one that holds no history.
+    (`NextMarker`) is refused: `decode_history` reads a single page. It blocks while it reads.
+    Raises `ConfigurationError` for a file that cannot be read and `DecodingError` for one that
+    holds no history.
     """
     try:
         body = Path(path).read_bytes()
@@ -143,14 +144,17 @@ def read_history_file(path: str | PathLike[str]) -> list[HistoryEvent]:
 
 
 def _decode(value: Any) -> HistoryPage:
-    page = check(value, {"Events": list, "NextMarker": str}, "")
+    page = check(value, dict, "")
     raws = check(page.get("Events"), list, "Events")
+    marker = page.get("NextMarker")
+    if marker is not None:
+        check(marker, str, "NextMarker")
     events = []
     for place, raw in enumerate(raws):
         if type(raw) is not dict or not _plain(raw, _EVENT):
             raw = check(raw, _EVENT, f"Events[{place}]")  # noqa: PLW2901
         events.append(HistoryEvent(raw))
-    return HistoryPage(events, page.get("NextMarker") or None)
+    return HistoryPage(events, marker or None)
 
 
 def _plain(value: dict[str, Any], members: dict[str, Any]) -> bool:
@@ -230,11 +234,10 @@ def fold(events: Iterable[HistoryEvent], *, execution_id: str = "") -> list[Oper
             continue
         kind, status, told = meaning
         id_ = get("Id", execution_id if kind == "EXECUTION" else None)
-        if id_ is None:
-            continue
         when = get("EventTimestamp")
-        if when is None:
-            raise DecodingError(f"Events[{place}].EventTimestamp", "is missing")
+        if id_ is None or when is None:
+            missing = "Id" if id_ is None else "EventTimestamp"
+            raise DecodingError(f"Events[{place}].{missing}", "is missing")
         operation = operations.get(id_)
         if operation is None:
             operations[id_] = operation = object.__new__(Operation)

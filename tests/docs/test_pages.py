@@ -16,6 +16,7 @@ TESTED = {
     "bulk.md",
     "emulator.md",
     "errors.md",
+    "history.md",
     "hooks.md",
     "limits.md",
     "services.md",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal, assert_never, assert_type
 
 import durastate
@@ -29,6 +30,8 @@ from durastate import (
     Fetched,
     FetchedPage,
     FetchResult,
+    HistoryEvent,
+    HistoryPage,
     Hook,
     InvalidRefError,
     InvalidRequestError,
@@ -56,8 +59,11 @@ from durastate import (
     ThrottledError,
     TransportError,
     WaitDetails,
+    decode_history,
     decode_page,
     log_event,
+    operations_from_history,
+    read_history_file,
 )
 
 
@@ -219,6 +225,27 @@ def pages(body: bytes) -> StatePage:
     return StatePage([], None)
 
 
+def histories(body: bytes, path: str | Path) -> list[Operation]:
+    page = decode_history(body)
+    assert_type(page, HistoryPage)
+    assert_type(page.events, list[HistoryEvent])
+    assert_type(page.next_marker, str | None)
+    assert_type(len(page), int)
+    events = read_history_file(path)
+    assert_type(events, list[HistoryEvent])
+    for event in page:
+        assert_type(event.event_id, int | None)
+        assert_type(event.event_type, str | None)
+        assert_type(event.sub_type, str | None)
+        assert_type(event.id, str | None)
+        assert_type(event.name, str | None)
+        assert_type(event.parent_id, str | None)
+        assert_type(event.event_timestamp, datetime | None)
+        assert_type(event.to_dict(), dict[str, Any])
+    assert_type(operations_from_history(page), list[Operation])
+    return operations_from_history(iter(events), execution_id="id")
+
+
 def operations(operation: Operation) -> None:
     assert_type(operation.id, str)
     assert_type(operation.parent_id, str | None)
@@ -234,6 +261,7 @@ def operations(operation: Operation) -> None:
     assert_type(operation.wait_details, WaitDetails | None)
     assert_type(operation.callback_details, CallbackDetails | None)
     assert_type(operation.chained_invoke_details, ChainedInvokeDetails | None)
+    assert_type(operation.truncated, tuple[str, ...])
     assert_type(operation.to_dict(), dict[str, Any])
     if operation.status is OperationStatus.FAILED and operation.type is OperationType.STEP:
         text: str = operation.status
@@ -250,6 +278,8 @@ def details(
     chained: ChainedInvokeDetails,
 ) -> None:
     assert_type(execution.input_payload, str | None)
+    assert_type(execution.result, str | None)
+    assert_type(execution.error, ErrorObject | None)
     assert_type(context.replay_children, bool | None)
     assert_type(context.result, str | None)
     assert_type(context.error, ErrorObject | None)
@@ -258,6 +288,7 @@ def details(
     assert_type(step.result, str | None)
     assert_type(step.error, ErrorObject | None)
     assert_type(wait.scheduled_end_timestamp, datetime | None)
+    assert_type(wait.error, ErrorObject | None)
     assert_type(callback.callback_id, str | None)
     assert_type(callback.result, str | None)
     assert_type(callback.error, ErrorObject | None)

@@ -1,0 +1,226 @@
+"""The events of a history equal what botocore's parser makes of them, and a file holds the same."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import pickle
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore import xform_name
+from botocore.loaders import Loader
+from botocore.model import ServiceModel, StructureShape
+from botocore.parsers import create_parser
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from durastate import (
+    ConfigurationError,
+    DecodingError,
+    HistoryEvent,
+    HistoryPage,
+    decode_history,
+    read_history_file,
+)
+
+from .strategies import as_body, few, unknown_values, wire
+from .test_decoding_oracle import without_nulls
+
+
+@cache
+def output_shape() -> StructureShape:
+    """The installed botocore's model of the answer of GetDurableExecutionHistory."""
+    service = ServiceModel(Loader().load_service_model("lambda", "service-2"), "lambda")
+    shape = service.operation_model("GetDurableExecutionHistory").output_shape
+    assert isinstance(shape, StructureShape)
+    return shape
+
+
+EVENT = output_shape().members["Events"].member
+EVENT_TYPES: list[str] = EVENT.members["EventType"].enum
+many = settings(few, max_examples=3000 if os.environ.get("DURASTATE_LONG") else 25)
+_ATTRIBUTES = ("EventId", "EventType", "SubType", "Id", "Name", "ParentId", "EventTimestamp")
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> dict[str, Any]:
+    """Pages as JSON: events with the details of their own type, of others, and unknown ones."""
+    events = []
+    for _ in range(draw(st.integers(0, 3))):
+        kind = draw(st.sampled_from([*EVENT_TYPES, "NewIn2031"]))
+        members = {*_ATTRIBUTES, f"{kind}Details", draw(st.sampled_from(list(EVENT.members)))}
+        event = {
+            name: draw(st.one_of(wire(EVENT.members[name]), st.none()))
+            for name in sorted(members & set(EVENT.members))
+            if draw(st.integers(0, 5))
+        }
+        event |= draw(st.dictionaries(st.text("Zzüß", min_size=1, max_size=3), unknown_values))
+        events.append(event | ({"EventType": kind} if draw(st.booleans()) else {}))
+    marker = draw(st.sampled_from([{}, {"NextMarker": None}, {"NextMarker": "more"}]))
+    return {"Events": events, **marker}
+
+
+def event(**members: Any) -> dict[str, Any]:
+    """A well-formed event with these members."""
+    return {"EventId": 1, "EventType": "StepStarted", "Id": "op", "EventTimestamp": 1, **members}
+
+
+def decoded(*each: Any) -> list[HistoryEvent]:
+    return decode_history(as_body({"Events": each})).events
+
+
+@many
+@given(histories())
+def test_every_event_equals_what_botocore_parses(page: dict[str, Any]) -> None:
+    parser = create_parser("rest-json")
+    response = {"status_code": 200, "headers": {}, "body": as_body(page)}
+    parsed = parser.parse(response, output_shape())
+    ours = decode_history(response["body"])
+
+    for mine, theirs in zip(ours, parsed["Events"], strict=True):
+        for name in _ATTRIBUTES:
+            assert getattr(mine, xform_name(name)) == theirs.get(name), name
+    # Botocore reads what `to_dict` gives back as it read what was sent.
+    again = as_body({"Events": [each.to_dict() for each in ours]})
+    reparsed = parser.parse({**response, "body": again}, output_shape())
+    assert reparsed["Events"] == parsed["Events"]
+    assert ours.next_marker == parsed.get("NextMarker")
+
+
+@many
+@given(histories())
+def test_nothing_of_an_event_is_lost(page: dict[str, Any]) -> None:
+    ours = decode_history(as_body(page))
+    assert [each.to_dict() for each in ours] == [
+        without_nulls(EVENT, each) for each in page["Events"]
+    ]
+    assert pickle.loads(pickle.dumps(ours)) == copy.deepcopy(ours) == ours  # noqa: S301
+
+
+@many
+@given(histories(), st.data())
+def test_a_member_of_another_type_is_an_error_that_says_where(
+    page: dict[str, Any], data: st.DataObject
+) -> None:
+    name = data.draw(st.sampled_from(list(EVENT.members)))
+    wrong: Any = [] if EVENT.members[name].type_name != "list" else {}
+    events = [*page["Events"], {name: wrong}]
+    with pytest.raises(DecodingError) as caught:
+        decode_history(as_body({"Events": events}))
+    assert caught.value.path == f"Events[{len(events) - 1}].{name}"
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        (b"", ""),
+        (b"[]", ""),
+        (b"{}", "Events"),
+        (b'{"Events": {}}', "Events"),
+        (b'{"Events": [7]}', "Events[0]"),
+        (b'{"Events": [], "NextMarker": 7}', "NextMarker"),
+        (as_body({"Events": [event(EventTimestamp=1e18)]}), "Events[0].EventTimestamp"),
+        (as_body({"Events": [event(EventId=True)]}), "Events[0].EventId"),
+        (
+            as_body({"Events": [event(StepFailedDetails={"Error": {"Payload": "SECRET"}})]}),
+            "Events[0].StepFailedDetails.Error.Payload",
+        ),
+        (
+            as_body({"Events": [event(Id="op"), event(StepSucceededDetails={"Result": "SECRET"})]}),
+            "Events[1].StepSucceededDetails.Result",
+        ),
+    ],
+)
+def test_what_is_no_history_is_a_decoding_error(body: bytes, path: str) -> None:
+    with pytest.raises(DecodingError) as caught:
+        decode_history(body)
+    assert caught.value.path == path
+    assert "SECRET" not in str(caught.value)
+
+
+def test_no_repr_shows_a_payload_or_a_callback_id() -> None:
+    secret = {"Payload": "SECRET"}
+    page = decode_history(
+        as_body(
+            {
+                "Events": [
+                    event(
+                        CallbackStartedDetails={"CallbackId": "SECRET"},
+                        CallbackSucceededDetails={"Result": secret},
+                        Unknown="SECRET",
+                    )
+                ],
+                "NextMarker": "SECRET",
+            }
+        )
+    )
+    assert repr(page) == "<HistoryPage of 1 events, more to come>"
+    assert repr(page.events) == "[<HistoryEvent 1 StepStarted>]"
+    assert repr(decoded({"EventType": "\x1b[2J"})) == "[<HistoryEvent None '\\x1b[2J'>]"
+
+
+def test_changing_what_to_dict_gave_does_not_touch_the_event() -> None:
+    [each] = decoded(event(StepSucceededDetails={"Result": {"Payload": "1"}}))
+    each.to_dict()["StepSucceededDetails"]["Result"].clear()
+    assert each.to_dict()["StepSucceededDetails"] == {"Result": {"Payload": "1"}}
+
+
+def test_a_page_is_its_events() -> None:
+    page = decode_history(as_body({"Events": [event(), event(EventId=2)], "NextMarker": ""}))
+    assert len(page) == 2
+    assert list(page) == page.events
+    assert page.next_marker is None
+    assert page == HistoryPage(page.events)
+    assert page != HistoryPage(page.events[:1])
+    assert page != HistoryPage(page.events, "more")
+
+
+# Files
+
+_SAVED = [
+    event(EventType="WaitStarted", WaitStartedDetails={"ScheduledEndTimestamp": 3600.5}),
+    event(EventId=2, EventType="NewIn2031", Unknown={"a": [None]}),
+]
+_ISO = json.loads(
+    json.dumps(_SAVED)
+    .replace("3600.5", '"1970-01-01T01:00:00.500Z"')
+    .replace('"EventTimestamp": 1', '"EventTimestamp": "1970-01-01T01:00:01+01:00"')
+)
+
+
+@pytest.mark.parametrize("saved", [_SAVED, _ISO], ids=["seconds", "iso"])
+@pytest.mark.parametrize("as_array", [True, False])
+def test_a_file_holds_a_response_or_its_events(tmp_path: Path, saved: Any, as_array: bool) -> None:
+    path = tmp_path / "history.json"
+    path.write_bytes(as_body(saved if as_array else {"Events": saved, "NextMarker": ""}))
+    assert [each.to_dict() for each in read_history_file(path)] == _SAVED
+    assert read_history_file(str(path)) == decoded(*_SAVED)
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b"not json", "history.json: not JSON at character 0"),
+        (b"7", "history.json: expected an object, found an integer"),
+        (b'[{"EventId": "7"}]', "history.json: Events[0].EventId: expected an integer, found a st"),
+        (b'{"Operations": []}', "history.json: Events: is missing"),
+        (b'{"Events": [], "NextMarker": "more"}', "history.json: NextMarker: more events follow"),
+    ],
+)
+def test_a_file_without_a_whole_history_is_an_error_that_names_it(
+    tmp_path: Path, body: bytes, problem: str
+) -> None:
+    (tmp_path / "history.json").write_bytes(body)
+    with pytest.raises(DecodingError, match=re.escape(problem)):
+        read_history_file(tmp_path / "history.json")
+
+
+@pytest.mark.parametrize("name", ["missing.json", ""])
+def test_a_file_that_cannot_be_read_is_an_error_that_names_it(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(str(tmp_path / name)) + ": .*irectory"):
+        read_history_file(tmp_path / name)
