@@ -14,7 +14,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from durastate.emulator import PASSING, Emulator, Fault, FaultKind, FaultPlan, World
+from durastate.emulator import PASSING, Emulator, Fault, FaultKind, FaultPlan, World, names
+from durastate.emulator.faults import Moment
 from durastate.emulator.spoiling import REDIRECTED
 
 from .wire import Caller, Clock, Seen
@@ -280,7 +281,8 @@ def test_a_plan_for_executions_that_do_not_exist_is_refused() -> None:
 
 
 def strikes(plan: FaultPlan, arn: str, attempts: int = 50) -> list[FaultKind | None]:
-    chosen = (plan.choose(arn, None, 0, attempt, attempt) for attempt in range(attempts))
+    moments = (Moment(names.Call.STATE, arn, None, 0, number, number) for number in range(attempts))
+    chosen = map(plan.choose, moments)
     return [fault.kind if fault else None for fault in chosen]
 
 

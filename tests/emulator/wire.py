@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import aiohttp
 import yarl
+from aiobotocore.config import AioConfig
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
@@ -121,3 +122,22 @@ class Caller:
         while pages[-1].get("NextMarker"):
             pages.append((await self.state(index, pages[-1]["NextMarker"], max_items)).content)
         return pages
+
+
+def reader_of(emulator: Emulator, region: str = "eu-west-1") -> Any:
+    """botocore's own reader of an emulator, to be entered; it asks once."""
+    return emulator.session().create_client(
+        "lambda",
+        region_name=region,
+        endpoint_url=emulator.endpoint_url,
+        config=AioConfig(retries={"total_max_attempts": 1}),
+    )
+
+
+async def paginated(client: Any, call: str, **arguments: Any) -> list[list[dict[str, Any]]]:
+    """The rows that botocore's paginator reads, page by page; ``page_size`` is how many to ask."""
+    if "page_size" in arguments:
+        arguments["PaginationConfig"] = {"PageSize": arguments.pop("page_size")}
+    paginator = client.get_paginator(call)
+    member = str(paginator.result_keys[0].expression)
+    return [page[member] async for page in paginator.paginate(**arguments)]

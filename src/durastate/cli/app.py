@@ -229,6 +229,34 @@ def demo() -> None:
     help="Per execution.  [default: a realistic mix]",
 )
 @click.option(
+    "--functions",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="How many functions the executions are of.",
+)
+@click.option(
+    "--versions",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="How many versions each function has.",
+)
+@click.option(
+    "--statuses",
+    metavar="STATUS=N,…",
+    help="Weights of RUNNING, SUCCEEDED, FAILED, TIMED_OUT and STOPPED.  [default: a mix, four in "
+    "five running]",
+)
+@click.option(
+    "--first-start",
+    metavar="TIME",
+    help="When the first execution started, ISO 8601; one follows every 37.5 s.  [default: "
+    "2026-01-01]",
+)
+@click.option(
     "--latency",
     metavar="SECONDS",
     type=Number(min=0),
@@ -239,7 +267,25 @@ def demo() -> None:
     "--rate",
     metavar="N",
     type=Number(min=0, min_open=True),
-    help="Requests a second that are answered; the others are throttled.",
+    help="GetDurableExecutionState requests a second that are answered; the others are throttled.",
+)
+@click.option(
+    "--history-rate",
+    metavar="N",
+    type=Number(min=0, min_open=True),
+    help="The same of GetDurableExecutionHistory, which AWS allows 15 of.",
+)
+@click.option(
+    "--get-rate",
+    metavar="N",
+    type=Number(min=0, min_open=True),
+    help="The same of GetDurableExecution, which AWS allows 30 of.",
+)
+@click.option(
+    "--list-rate",
+    metavar="N",
+    type=Number(min=0, min_open=True),
+    help="The same of ListDurableExecutionsByFunction, which AWS allows 15 of.",
 )
 @click.option(
     "--faults",
@@ -267,8 +313,9 @@ def demo() -> None:
 def emulator(latency: float, **options: Any) -> None:
     """Serve made-up executions on this machine until Ctrl-C, to try things against.
 
-    An imitation of GetDurableExecutionState that verifies signatures; not the service. Prints
-    what to put into the environment of durastate or of any AWS SDK, and a line to try.
+    An imitation of the calls that read durable executions, which verifies signatures; not the
+    service. Prints what to put into the environment of durastate or of any AWS SDK, and a line to
+    try.
 
     \b
     Example:

@@ -16,6 +16,8 @@ import click
 import orjson
 
 from durastate.emulator import Emulator, FaultKind, FaultPlan, World
+from durastate.emulator.asking import moment
+from durastate.emulator.world import FIRST_START, weights
 
 from .ending import OTHER, USAGE, Problem
 from .jsonl import LinesFile
@@ -24,6 +26,7 @@ from .streams import results, say
 
 _MOST_TO_TRY = 1_000
 _LOG_EVERY_S = 1.0
+_NAMES_SHOWN = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +36,15 @@ class Service:
     port: int
     executions: int
     operations: int | None
+    functions: int
+    versions: int
+    statuses: str | None
+    first_start: str | None
     latency_s: float
     rate: float | None
+    history_rate: float | None
+    get_rate: float | None
+    list_rate: float | None
     faults: str
     seed: int
     write_refs: Path | None
@@ -42,14 +52,29 @@ class Service:
 
 def run_emulator(service: Service) -> None:
     """Serve until Ctrl-C or SIGTERM."""
-    world = World(seed=service.seed, executions=service.executions, operations=service.operations)
+    world = World(
+        seed=service.seed,
+        executions=service.executions,
+        operations=service.operations,
+        functions=service.functions,
+        versions=service.versions,
+        statuses=_statuses(service.statuses),
+        first_start=_first_start(service.first_start),
+    )
     plan = fault_plan(service.faults, world)
     with tempfile.TemporaryDirectory(prefix="durastate-") as scratch:
         refs = service.write_refs or Path(scratch, "refs.jsonl")
         count = len(world) if service.write_refs else min(len(world), _MOST_TO_TRY)
         _write_refs(refs, world, count)
         emulator = Emulator(
-            world, plan, port=service.port, latency_s=service.latency_s, rate=service.rate
+            world,
+            plan,
+            port=service.port,
+            latency_s=service.latency_s,
+            rate=service.rate,
+            history_rate=service.history_rate,
+            get_rate=service.get_rate,
+            list_rate=service.list_rate,
         )
         try:
             answered = asyncio.run(_serve(emulator, refs, count))
@@ -84,6 +109,23 @@ def fault_plan(text: str, world: World) -> FaultPlan:
             f"kinds of {known}"
         ) from None
     return plan
+
+
+def _statuses(text: str | None) -> dict[str, float] | None:
+    try:
+        return None if text is None else weights(text)
+    except ValueError:
+        raise click.UsageError(
+            "--statuses: expected STATUS=WEIGHT,… of RUNNING, SUCCEEDED, FAILED, TIMED_OUT and "
+            "STOPPED, such as RUNNING=20,FAILED=5"
+        ) from None
+
+
+def _first_start(text: str | None) -> float:
+    try:
+        return FIRST_START if text is None else moment(text)
+    except ValueError:
+        raise click.UsageError("--first-start: expected a time such as 2026-07-01T08:00Z") from None
 
 
 def _share(text: str) -> float:
@@ -121,9 +163,15 @@ def _instructions(emulator: Emulator, refs: Path, count: int) -> str:
         f"export AWS_ACCESS_KEY_ID={keys.access_key_id}\n"
         f"export AWS_SECRET_ACCESS_KEY={keys.secret_access_key}\n"
         f"export AWS_REGION={world.regions[0]} AWS_ENDPOINT_URL_LAMBDA={endpoint}\n\n"
+        f"# functions: {_some(world.function_names)}; versions: {_some(world.version_names)}\n\n"
         f"# read {count:,} of them:\n"
         f"durastate fetch {plain(shlex.quote(str(refs)))} -o states.jsonl\n"
     )
+
+
+def _some(names: tuple[str, ...]) -> str:
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
 
 
 async def _serve(emulator: Emulator, refs: Path, count: int) -> int:

@@ -1,4 +1,4 @@
-"""A local server of Lambda's GetDurableExecutionState, for tests and the demo, without AWS.
+"""A local server of the calls that read durable executions, for tests and the demo, without AWS.
 
 ::
 
@@ -17,6 +17,7 @@ seed, and it logs each request. It imitates the service; it is not the service.
 
 from durastate.emulator.faults import PASSING, Fault, FaultKind, FaultPlan
 from durastate.emulator.log import LoggedRequest, RequestLog
+from durastate.emulator.names import Call
 from durastate.emulator.process import EmulatorProcess
 from durastate.emulator.service import Emulator, session_with
 from durastate.emulator.signatures import Credentials
@@ -24,6 +25,7 @@ from durastate.emulator.world import Execution, World
 
 __all__ = [
     "PASSING",
+    "Call",
     "Credentials",
     "Emulator",
     "EmulatorProcess",

@@ -7,11 +7,12 @@ import asyncio
 import gc
 import sys
 
+from durastate.emulator.asking import moment
 from durastate.emulator.behaviour import Options
 from durastate.emulator.faults import FaultPlan
 from durastate.emulator.process import Configuration, serve
 from durastate.emulator.signatures import STANDARD
-from durastate.emulator.world import World
+from durastate.emulator.world import FIRST_START, World, weights
 
 
 def main() -> None:
@@ -34,8 +35,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--executions", type=int, default=1_000)
     add("--operations", type=int, default=None, help="per execution; without it a mix")
     add("--payload-size", type=int, default=None, help="characters; without it a mix")
+    add("--functions", type=int, default=4, help="that the executions are of")
+    add("--versions", type=int, default=4, help="of each function")
+    add("--statuses", type=weights, metavar="STATUS=N,…", help="weights; without it a mix")
+    add("--first-start", type=moment, default=FIRST_START, metavar="TIME", help="ISO 8601")
     add("--latency", type=float, default=0, metavar="SECONDS", help="added to each answer")
-    add("--rate", type=float, default=None, metavar="PER_SECOND", help="requests allowed")
+    add("--rate", type=float, default=None, metavar="PER_SECOND", help="of State allowed")
+    add("--history-rate", type=float, default=None, metavar="PER_SECOND", help="of History")
+    add("--get-rate", type=float, default=None, metavar="PER_SECOND", help="of Get")
+    add("--list-rate", type=float, default=None, metavar="PER_SECOND", help="of List")
     add("--short-pages", type=float, default=0, metavar="SHARE", help="pages that are short")
     add("--page-bytes", type=int, default=5 * 1024**2)
     add("--demo", action="store_true", help="a thousand executions, a dozen of them broken")
@@ -49,6 +57,10 @@ def _configured(arguments: argparse.Namespace) -> Configuration:
         executions=arguments.executions,
         operations=arguments.operations,
         payload_size=arguments.payload_size,
+        functions=arguments.functions,
+        versions=arguments.versions,
+        statuses=arguments.statuses,
+        first_start=arguments.first_start,
     )
     if arguments.demo:
         world = World.demo(arguments.seed)
@@ -56,6 +68,9 @@ def _configured(arguments: argparse.Namespace) -> Configuration:
     options: Options = {
         "latency_s": arguments.latency,
         "rate": arguments.rate,
+        "history_rate": arguments.history_rate,
+        "get_rate": arguments.get_rate,
+        "list_rate": arguments.list_rate,
         "short_pages": arguments.short_pages,
         "page_bytes": arguments.page_bytes,
     }

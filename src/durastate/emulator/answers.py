@@ -13,6 +13,8 @@ from typing import Self
 
 import orjson
 
+from durastate.emulator.names import Call
+
 PROXY_PAGE = (
     b"<html>\r\n<head><title>%s</title></head>\r\n<body>\r\n<center><h1>%s</h1></center>\r\n"
     b"</body>\r\n</html>\r\n"
@@ -78,7 +80,7 @@ ERRORS = {
     ),
     "AccessDeniedException": ErrorForm(
         403,
-        "The caller is not authorized to perform: lambda:GetDurableExecutionState",
+        "The caller is not authorized to perform this action",
         "Message",
         None,
         _CORAL,
@@ -145,3 +147,19 @@ def unknown_call() -> Answer:
 def invalid_token() -> Answer:
     """The refusal of a checkpoint token."""
     return error("InvalidParameterValueException", "Invalid checkpoint token")
+
+
+def no_execution() -> Answer:
+    """What Get and History say of an execution that they do not know."""
+    return error("ResourceNotFoundException")
+
+
+def not_authorized(call: Call) -> Answer:
+    """The refusal of a caller who has no permission for a call."""
+    message = f"The caller is not authorized to perform: lambda:{call}"
+    return error("AccessDeniedException", message)
+
+
+def no_function(message: str) -> Answer:
+    """What a List says of a function that it does not know."""
+    return error("ResourceNotFoundException", message)

@@ -6,18 +6,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypedDict
 
+from durastate.emulator.names import Call
+
 
 class Options(TypedDict, total=False):
     """The fields of :class:`Behaviour` as keyword arguments."""
 
     latency_s: float
     rate: float | None
+    history_rate: float | None
+    get_rate: float | None
+    list_rate: float | None
     burst: int | None
     retry_after_s: int | None
     retry_after_ms: int | None
     page_bytes: int
     max_page_items: int
     short_pages: float
+    event_payload_size: int
     region: str | None
 
 
@@ -25,21 +31,36 @@ class Options(TypedDict, total=False):
 class Behaviour:
     """What holds for every request.
 
-    ``rate`` is requests/s that the service allows, with ``burst`` at once (by default a second's
-    worth); what is above gets a 429 with the hints of ``retry_after_s`` and ``retry_after_ms``.
-    ``short_pages`` is the share of pages that are shorter than they could be, a quarter of them
-    empty. ``region`` is the only Region to accept in a signature; None accepts each.
+    ``rate`` is requests/s that the service allows of GetDurableExecutionState, ``history_rate``,
+    ``get_rate`` and ``list_rate`` those of the other calls, each with ``burst`` at once (by default
+    a second's worth); what is above gets a 429 with the hints of ``retry_after_s`` and
+    ``retry_after_ms``. ``short_pages`` is the share of pages that are shorter than they could be, a
+    quarter of them empty. Payloads of more than ``event_payload_size`` characters are cut in a
+    history. ``region`` is the only Region to accept in a signature; None accepts each.
     """
 
     latency_s: float = 0
     rate: float | None = None
+    history_rate: float | None = None
+    get_rate: float | None = None
+    list_rate: float | None = None
     burst: int | None = None
     retry_after_s: int | None = None
     retry_after_ms: int | None = None
     page_bytes: int = 5 * 1024**2
     max_page_items: int = 1_000
     short_pages: float = 0
+    event_payload_size: int = 256 * 1024
     region: str | None = None
+
+    def rates(self) -> dict[Call, float | None]:
+        """The requests/s that each call allows."""
+        return {
+            Call.STATE: self.rate,
+            Call.HISTORY: self.history_rate,
+            Call.GET: self.get_rate,
+            Call.LIST: self.list_rate,
+        }
 
 
 class Allowance:

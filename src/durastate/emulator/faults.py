@@ -13,6 +13,7 @@ from hashlib import blake2b
 from random import Random
 from typing import Any, Self
 
+from durastate.emulator.names import Call
 from durastate.emulator.world import World
 
 
@@ -113,8 +114,9 @@ _DEMO_KINDS = (
 class Fault:
     """One kind of fault and when it strikes.
 
-    ``first`` is for how many requests (counted per execution, or per page with ``page``); None is
-    for ever. ``page`` is the only page to strike, from 0; None is every page.
+    ``first`` is for how many requests (counted per call and execution, or per page with ``page``);
+    None is for ever. ``page`` is the only page to strike, from 0; None is every page. ``call`` is
+    the only call to strike; None is each.
     """
 
     kind: FaultKind
@@ -126,15 +128,38 @@ class Fault:
     chunk_bytes: int = 16
     body_bytes: int = 33 * 1024**2
     skew_s: float = 3_600
+    call: Call | None = None
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One request, as faults are chosen for it.
+
+    ``subject`` is the execution's ARN, or for a List the function's name. ``asked`` and ``on_page``
+    count the earlier requests of this call for it and for this page of it.
+    """
+
+    call: Call
+    subject: str
+    index: int | None
+    page: int
+    asked: int
+    on_page: int
+
+    @property
+    def drawn_by(self) -> str:
+        """What a random fault is drawn by, beside the page and the attempt."""
+        return self.subject if self.call is Call.STATE else f"{self.call} {self.subject}"
 
 
 @dataclass(frozen=True)
 class FaultPlan:
     """The faults of a run.
 
-    ``on`` names executions by index or ARN. Beside them a share ``rate`` of all pages asked for
-    draws one of ``kinds``; more than ``in_a_row`` faults in succession never strike one page, so
-    retries always get over them. ``template`` has the details of the random ones.
+    ``on`` names executions by index or ARN, and for Lists functions by their name. Beside them a
+    share ``rate`` of all pages asked for draws one of ``kinds``; more than ``in_a_row`` faults in
+    succession never strike one page, so retries always get over them. ``template`` has the details
+    of the random ones, such as the only ``call`` that they strike.
     """
 
     seed: int = 0
@@ -153,18 +178,15 @@ class FaultPlan:
         broken = {index: Fault(kind) for index, kind in zip(chosen, _DEMO_KINDS, strict=True)}
         return cls(seed=seed, on=dict(sorted(broken.items())), rate=0.02)
 
-    def choose(
-        self, arn: str, index: int | None, page: int, asked: int, on_page: int
-    ) -> Fault | None:
-        """The fault of one request.
-
-        ``asked`` and ``on_page`` count the earlier requests for this execution and for this page.
-        """
-        for fault in self._planned(arn, index):
-            before = asked if fault.page is None else on_page
-            if fault.page in (None, page) and (fault.first is None or before < fault.first):
+    def choose(self, moment: Moment) -> Fault | None:
+        """The fault of one request."""
+        for fault in self._planned(moment):
+            before = moment.asked if fault.page is None else moment.on_page
+            here = fault.page in (None, moment.page) and fault.call in (None, moment.call)
+            if here and (fault.first is None or before < fault.first):
                 return fault
-        return self._drawn(arn, page, on_page) if self.rate else None
+        drawn = self.rate and self.template.call in (None, moment.call)
+        return self._drawn(moment.drawn_by, moment.page, moment.on_page) if drawn else None
 
     def check(self, world: World) -> None:
         """Raise ``ValueError`` if the plan names an index that the world does not have."""
@@ -206,9 +228,9 @@ class FaultPlan:
             template=_fault(data["template"]),
         )
 
-    def _planned(self, arn: str, index: int | None) -> tuple[Fault, ...]:
-        by_index = () if index is None else _each(self.on.get(index, ()))
-        return (*by_index, *_each(self.on.get(arn, ())))
+    def _planned(self, moment: Moment) -> tuple[Fault, ...]:
+        by_index = () if moment.index is None else _each(self.on.get(moment.index, ()))
+        return (*by_index, *_each(self.on.get(moment.subject, ())))
 
     def _drawn(self, arn: str, page: int, attempt: int) -> Fault | None:
         if not self._strikes(arn, page, attempt):
@@ -234,4 +256,6 @@ def _each(planned: Fault | tuple[Fault, ...]) -> tuple[Fault, ...]:
 
 
 def _fault(data: Mapping[str, Any]) -> Fault:
-    return Fault(**{**data, "kind": FaultKind(data["kind"])})
+    call = data.get("call")
+    changes = {"kind": FaultKind(data["kind"]), "call": None if call is None else Call(call)}
+    return Fault(**{**data, **changes})

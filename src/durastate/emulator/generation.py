@@ -18,7 +18,7 @@ Wire = dict[str, Any]
 MAX_OPERATIONS = 3_000
 TERMINAL = frozenset({"SUCCEEDED", "FAILED", "CANCELLED", "TIMED_OUT", "STOPPED"})
 
-_DETAILS = {
+DETAILS = {
     "EXECUTION": "ExecutionDetails",
     "CONTEXT": "ContextDetails",
     "STEP": "StepDetails",
@@ -27,10 +27,6 @@ _DETAILS = {
     "CHAINED_INVOKE": "ChainedInvokeDetails",
 }
 _ENDINGS = {
-    "EXECUTION": (
-        ("STARTED", "SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED"),
-        (80, 88, 93, 96, 100),
-    ),
     "CONTEXT": (("SUCCEEDED", "FAILED"), (93, 100)),
     "STEP": (("SUCCEEDED", "FAILED"), (94, 100)),
     "WAIT": (("SUCCEEDED", "CANCELLED"), (95, 100)),
@@ -77,10 +73,18 @@ class Story:
     """Builds the operations of one execution; :meth:`tell` does it once."""
 
     def __init__(
-        self, random: Random, *, name: str, count: int, started: float, payload_size: int | None
+        self,
+        random: Random,
+        *,
+        name: str,
+        status: str,
+        count: int,
+        started: float,
+        payload_size: int | None,
     ) -> None:
         self._random = random
         self._name = name
+        self._status = status
         self._count = count
         self._spare = max(0, min(MAX_OPERATIONS, 2 * count) - count)
         self._clock = started
@@ -90,15 +94,16 @@ class Story:
 
     def tell(self) -> list[Wire]:
         """All operations in start order, hidden ones included; the EXECUTION operation is first."""
-        status = self._ending("EXECUTION")
+        started = self._stamp(self._clock)
         details = {} if self._random.random() < 0.02 else {"InputPayload": self._payload()}
         execution = self._add(
-            None, "EXECUTION", None, name=self._name, status=status, details=details
+            None, "EXECUTION", None, name=self._name, status=self._status, details=details
         )
-        if status in TERMINAL:
+        execution["StartTimestamp"] = started
+        if self._status in ("SUCCEEDED", "FAILED"):
             self._live_share = 0
         self._fill(None, self._count - 1, depth=0)
-        if status in TERMINAL:
+        if self._status in TERMINAL:
             execution["EndTimestamp"] = self._tick()
         return self._operations
 
@@ -177,9 +182,9 @@ class Story:
         operation = self._add(
             parent, type_, sub_type, name=self._label(), status=status, details={}
         )
-        details: Wire = operation[_DETAILS[type_]]
+        details: Wire = operation[DETAILS[type_]]
         if type_ == "STEP":
-            self._attempts(details, status)
+            self._attempts(details, status, sub_type)
         elif type_ == "WAIT":
             length = int(5 + self._random.expovariate(1 / 600))
             details["ScheduledEndTimestamp"] = self._stamp(self._clock + length)
@@ -189,12 +194,20 @@ class Story:
         if status in TERMINAL:
             self._close(operation, details)
 
-    def _attempts(self, details: Wire, status: str) -> None:
-        retried = status == "PENDING" or self._random.random() < 0.08
-        details["Attempt"] = 1 + int(retried) * (1 + int(self._random.random() * 4))
-        if status == "PENDING":
-            details["NextAttemptTimestamp"] = self._stamp(self._clock + 30)
+    def _attempts(self, details: Wire, status: str, sub_type: str) -> None:
+        """How often a step was tried: an attempt counts when it has ended, well or not."""
+        waits = status in ("PENDING", "READY")
+        again = waits or self._random.random() < 0.08
+        ended = int(again) * (1 + int(self._random.random() * 4)) + int(status in TERMINAL)
+        details["Attempt"] = ended
+        if waits and sub_type == "WaitForCondition":
+            details["Result"] = self._payload()
+        elif waits:
             details["Error"] = self._error()
+        if status == "PENDING":
+            details["NextAttemptTimestamp"] = self._stamp(self._clock + 30 * ended)
+        elif ended > 1:
+            self._clock += 2**ended
 
     def _close(self, operation: Wire, details: Wire) -> None:
         """Give an ended operation its end, and its result or error where its type has one."""
@@ -227,7 +240,7 @@ class Story:
             operation["SubType"] = sub_type
         operation["StartTimestamp"] = self._tick()
         operation["Status"] = status
-        operation[_DETAILS[type_]] = details
+        operation[DETAILS[type_]] = details
         self._operations.append(operation)
         return operation
 
@@ -236,7 +249,7 @@ class Story:
         return names[self._pick(weights)]
 
     def _live(self, type_: str) -> str:
-        if type_ != "STEP":
+        if type_ != "STEP" or self._status in TERMINAL:  # nothing is retried after the end
             return "STARTED"
         return ("STARTED", "PENDING", "READY")[int(self._random.random() * 3)]
 
@@ -260,32 +273,70 @@ class Story:
 
     @staticmethod
     def _stamp(moment: float) -> float:
-        rounded = round(moment, 3)
-        return int(rounded) if rounded.is_integer() else rounded
+        return stamp(moment)
 
     def _payload(self) -> str:
-        if self._payload_size is not None:
-            text = _ASCII * (1 + self._payload_size // len(_ASCII))
-            return '"' + text[: max(0, self._payload_size - 2)] + '"'
-        size = int(self._random.lognormvariate(4.2, 0.9))
-        if self._random.random() < 0.003:
-            size *= 100
-        text = _FILLER * (1 + size // len(_FILLER))
-        return f'{{"id":{self._random.getrandbits(30)},"note":"{text[:size]}"}}'
+        return payload(self._random, self._payload_size)
 
     def _error(self) -> Wire:
-        place = self._random.getrandbits(16)
-        error_type, message = _FAILURES[place % len(_FAILURES)]
-        error: Wire = {"ErrorType": error_type, "ErrorMessage": message}
-        if place & 64:
-            error["ErrorData"] = f'{{"retryable":{"true" if place & 128 else "false"}}}'
-        if place & 256:
-            error["StackTrace"] = [
-                f'  File "/var/task/flow/{_NOUNS[(place + depth) % 8]}.py", line {depth * 17}, '
-                f"in {_VERBS[(place + depth) % 8]}"
-                for depth in range(2 + place % 5)
-            ]
-        return error
+        return failure(self._random)
+
+
+def stamp(moment: float) -> float:
+    """A timestamp as the service sends it: epoch seconds, to the millisecond."""
+    rounded = round(float(moment), 3)
+    return int(rounded) if rounded.is_integer() else rounded
+
+
+def payload(random: Random, size: int | None) -> str:
+    """JSON of ``size`` characters, or of a size that is drawn."""
+    if size is not None:
+        text = _ASCII * (1 + size // len(_ASCII))
+        return '"' + text[: max(0, size - 2)] + '"'
+    size = int(random.lognormvariate(4.2, 0.9))
+    if random.random() < 0.003:
+        size *= 100
+    text = _FILLER * (1 + size // len(_FILLER))
+    return f'{{"id":{random.getrandbits(30)},"note":"{text[:size]}"}}'
+
+
+def failure(random: Random) -> Wire:
+    """An error in wire form, with or without its data and stack trace."""
+    place = random.getrandbits(16)
+    error_type, message = _FAILURES[place % len(_FAILURES)]
+    error: Wire = {"ErrorType": error_type, "ErrorMessage": message}
+    if place & 64:
+        error["ErrorData"] = f'{{"retryable":{"true" if place & 128 else "false"}}}'
+    if place & 256:
+        error["StackTrace"] = [
+            f'  File "/var/task/flow/{_NOUNS[(place + depth) % 8]}.py", line {depth * 17}, '
+            f"in {_VERBS[(place + depth) % 8]}"
+            for depth in range(2 + place % 5)
+        ]
+    return error
+
+
+def fitted(operations: list[Wire], ended: float) -> list[Wire]:
+    """The operations with their times stretched or pressed so that the execution ends then."""
+    execution = operations[0]
+    started = execution["StartTimestamp"]
+    factor = (ended - started) / (execution["EndTimestamp"] - started)
+
+    def moved(moment: float) -> float:
+        return stamp(started + (moment - started) * factor)
+
+    for operation in operations:
+        before = operation["StartTimestamp"]
+        for name in ("StartTimestamp", "EndTimestamp"):
+            if name in operation:
+                operation[name] = moved(operation[name])
+        details = operation[DETAILS[operation["Type"]]]
+        if "ScheduledEndTimestamp" in details:
+            # A wait lasts whole seconds.
+            length = int((details["ScheduledEndTimestamp"] - before) * factor)
+            details["ScheduledEndTimestamp"] = stamp(operation["StartTimestamp"] + length)
+    execution["EndTimestamp"] = stamp(ended)
+    return operations
 
 
 def visible(operations: list[Wire]) -> list[Wire]:

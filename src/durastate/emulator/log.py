@@ -12,11 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import overload
 
+from durastate.emulator.names import Call
+
 
 @dataclass(frozen=True)
 class LoggedRequest:
     """One request. ``at`` is monotonic seconds of its arrival.
 
+    ``call`` is None for what is no call that is known here; ``function`` is what a List asked for.
     ``status`` is what was decided for it (0 for a connection that is reset without an answer),
     ``region`` the one it was signed for, ``connection`` the client's port.
     """
@@ -32,6 +35,8 @@ class LoggedRequest:
     fault: str | None
     region: str | None
     connection: int
+    call: Call | None = None
+    function: str | None = None
 
 
 class RequestLog(Sequence[LoggedRequest]):
@@ -100,13 +105,17 @@ class RequestLog(Sequence[LoggedRequest]):
         """The requests for one execution."""
         return [request for request in self._requests if request.arn == arn]
 
+    def per_call(self) -> Counter[Call]:
+        """How many requests each call got."""
+        return Counter(request.call for request in self._requests if request.call is not None)
+
     def per_execution(self) -> Counter[str]:
         """How many requests each execution got."""
         return Counter(request.arn for request in self._requests if request.arn is not None)
 
-    def max_in_window(self, seconds: float) -> int:
-        """The most requests that arrived within any span of that length."""
-        times = [request.at for request in self._requests]
+    def max_in_window(self, seconds: float, call: Call | None = None) -> int:
+        """The most requests, or requests of one call, within any span of that length."""
+        times = [request.at for request in self._requests if call in (None, request.call)]
         first = most = 0
         for last, at in enumerate(times):
             while at - times[first] >= seconds:

@@ -1,15 +1,16 @@
-"""Pages of an execution: which operations each one has, and the marker for the next.
+"""Pages of a listing: which rows each one has, and the marker for the next.
 
-Operations are encoded once and kept for a while. A page ends where the count or the bytes do; a
-seeded share of pages is shorter or empty for no reason that a client could know, and now and then
-the last page is an empty one.
+Rows are encoded once and kept for a while. A page ends where the count or the bytes do; a seeded
+share of pages is shorter or empty for no reason that a client could know, and now and then the last
+page is an empty one. A listing that has much to pass over ends its page early too.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
 
 import orjson
 
@@ -17,27 +18,29 @@ from durastate.emulator.behaviour import Behaviour
 from durastate.emulator.faults import Fault, FaultKind, draw
 from durastate.emulator.generation import Wire
 from durastate.emulator.markers import Markers, Place
-from durastate.emulator.world import World
 
 _ENVELOPE_BYTES = 256
 _CACHE_BYTES = 64 * 1024**2
+_MOST_LOOKED_AT = 5_000
+
+K = TypeVar("K", bound=Hashable)
 
 
-class EncodedExecutions:
-    """The operations of recently read executions, each as its JSON; bounded by bytes."""
+class Encoded(Generic[K]):
+    """The rows of recently read executions, each as its JSON; bounded by bytes."""
 
-    def __init__(self, operations_of: Callable[[int], list[Wire]]) -> None:
-        self._operations_of = operations_of
-        self._kept: OrderedDict[int, list[bytes]] = OrderedDict()
+    def __init__(self, rows_of: Callable[[K], list[Wire]]) -> None:
+        self._rows_of = rows_of
+        self._kept: OrderedDict[K, list[bytes]] = OrderedDict()
         self._bytes = 0
 
-    def get(self, index: int) -> list[bytes]:
-        found = self._kept.get(index)
+    def get(self, key: K) -> list[bytes]:
+        found = self._kept.get(key)
         if found is not None:
-            self._kept.move_to_end(index)
+            self._kept.move_to_end(key)
             return found
-        encoded = [orjson.dumps(operation) for operation in self._operations_of(index)]
-        self._kept[index] = encoded
+        encoded = [orjson.dumps(row) for row in self._rows_of(key)]
+        self._kept[key] = encoded
         self._bytes += sum(map(len, encoded))
         while self._bytes > _CACHE_BYTES and len(self._kept) > 1:
             _, oldest = self._kept.popitem(last=False)
@@ -45,91 +48,114 @@ class EncodedExecutions:
         return encoded
 
 
-def fitting(operations: Sequence[bytes], start: int, most: int, page_bytes: int) -> int:
-    """How many operations from ``start`` make one page; one that is too large still goes alone."""
-    size = _ENVELOPE_BYTES
-    for place in range(start, min(start + most, len(operations))):
-        size += len(operations[place]) + 1
-        if size > page_bytes and place > start:
-            return place - start
-    return max(0, min(most, len(operations) - start))
+class Rows(Protocol):
+    """What a page is taken from, by position; None is a row that this listing passes over."""
 
-
-def encode(operations: Sequence[bytes], next_marker: str | None) -> bytes:
-    """A GetDurableExecutionState answer."""
-    tail = b"" if next_marker is None else b',"NextMarker":' + orjson.dumps(next_marker)
-    return b'{"Operations":[' + b",".join(operations) + b"]" + tail + b"}"
+    def __len__(self) -> int: ...
+    def __getitem__(self, position: int, /) -> bytes | None: ...
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What a page is asked for, already found good: whose operations, and how many."""
+    """What a page is asked for, already found good: of which listing, how many, from where."""
 
-    arn: str
-    index: int
-    token: str = field(repr=False)
+    owner: str
+    snapshot: str = field(repr=False)
     marker: str = field(repr=False)
     items: int
+    place: Place
 
 
 class Pages:
-    """Makes the pages of one world."""
+    """Makes pages, with the faults that concern paging itself."""
 
-    def __init__(self, world: World, behaviour: Behaviour, markers: Markers) -> None:
-        self._seed = world.seed
+    def __init__(self, seed: int, behaviour: Behaviour, markers: Markers) -> None:
+        self._seed = seed
         self._behaviour = behaviour
         self._markers = markers
-        self._encoded = EncodedExecutions(world.visible_operations)
         self._cycles: dict[str, tuple[str, str]] = {}
 
-    def page(self, listing: Listing, place: Place, fault: Fault | None) -> bytes:
-        """The answer's body from ``place`` on, with the faults that concern paging itself."""
+    def page(self, member: str, rows: Rows, listing: Listing, fault: Fault | None) -> bytes:
+        """The answer's body: the rows under ``member`` and the marker."""
         kind = None if fault is None else fault.kind
-        operations = self._encoded.get(listing.index)
+        place = listing.place
         most = min(listing.items, self._behaviour.max_page_items)
-        fits = fitting(operations, place.position, most, self._behaviour.page_bytes)
-        end = place.position + self._shortened(listing.arn, place, fits, kind)
-        more = end < len(operations) or (fits and self._short(listing.arn, place, "last") < 0.25)
+        fits, end = _fitting(rows, place.position, most, self._behaviour.page_bytes)
+        count = self._shortened(listing, len(fits), kind)
+        if count < len(fits):
+            end = fits[count - 1][0] + 1 if count else place.position
+        more = end < len(rows) or (fits and self._short(listing, "last") < 0.25)
         after = Place(end, place.page + 1) if more else None
-        marker = self._next_marker(listing, place, after, kind)
-        return encode(operations[place.position : end], marker)
+        marker = self._next_marker(listing, after, kind)
+        return _encode(member, [row for _, row in fits[:count]], marker)
 
-    def _shortened(self, arn: str, place: Place, fits: int, kind: FaultKind | None) -> int:
+    def _shortened(self, listing: Listing, fits: int, kind: FaultKind | None) -> int:
         if kind is FaultKind.EMPTY_PAGE or not fits:
             return 0
         if kind is FaultKind.SHORT_PAGE:
             return max(1, fits // 2)
-        short = self._short(arn, place, "short")
+        short = self._short(listing, "short")
         if short >= 1:
             return fits
         return 0 if short < 0.25 else max(1, int(fits * short))
 
-    def _short(self, arn: str, place: Place, purpose: str) -> float:
+    def _short(self, listing: Listing, purpose: str) -> float:
         """Below 1 for the seeded share of pages that are short, evenly spread from 0 on."""
         share = self._behaviour.short_pages
         if not share:
             return 1
-        return draw(self._seed, purpose, arn, place.position, place.page) / share
+        place = listing.place
+        return draw(self._seed, purpose, listing.owner, place.position, place.page) / share
 
     def _next_marker(
-        self, listing: Listing, place: Place, after: Place | None, kind: FaultKind | None
+        self, listing: Listing, after: Place | None, kind: FaultKind | None
     ) -> str | None:
+        place = listing.place
         if kind is FaultKind.CYCLING_MARKERS:
-            return self._cycled(listing, place)
+            return self._cycled(listing)
         if kind is FaultKind.REPEATED_MARKER and listing.marker:
             return listing.marker
         if kind in (FaultKind.REPEATED_MARKER, FaultKind.EMPTY_PAGE) and after is None:
             after = Place(place.position, place.page + 1)
         return None if after is None else self._issue(listing, after)
 
-    def _cycled(self, listing: Listing, place: Place) -> str:
-        if listing.arn not in self._cycles:
-            self._cycles[listing.arn] = (
+    def _cycled(self, listing: Listing) -> str:
+        place = listing.place
+        if listing.owner not in self._cycles:
+            self._cycles[listing.owner] = (
                 self._issue(listing, Place(place.position, place.page + 1)),
                 self._issue(listing, Place(place.position, place.page + 2)),
             )
-        first, second = self._cycles[listing.arn]
+        first, second = self._cycles[listing.owner]
         return second if listing.marker == first else first
 
     def _issue(self, listing: Listing, place: Place) -> str:
-        return self._markers.issue(listing.arn, listing.token, place)
+        return self._markers.issue(listing.owner, listing.snapshot, place)
+
+
+def _fitting(
+    rows: Rows, start: int, most: int, page_bytes: int
+) -> tuple[list[tuple[int, bytes]], int]:
+    """The rows that make one page, with their positions, and where the next page begins.
+
+    A row that is too large for a page still goes alone.
+    """
+    fits: list[tuple[int, bytes]] = []
+    size = _ENVELOPE_BYTES
+    end = min(len(rows), start + _MOST_LOOKED_AT)
+    for position in range(start, end):
+        if len(fits) == most:
+            return fits, position
+        row = rows[position]
+        if row is None:
+            continue
+        size += len(row) + 1
+        if size > page_bytes and fits:
+            return fits, position
+        fits.append((position, row))
+    return fits, max(start, end)
+
+
+def _encode(member: str, rows: Sequence[bytes], next_marker: str | None) -> bytes:
+    tail = b"" if next_marker is None else b',"NextMarker":' + orjson.dumps(next_marker)
+    return b'{"' + member.encode() + b'":[' + b",".join(rows) + b"]" + tail + b"}"

@@ -14,18 +14,18 @@ from aiobotocore.session import AioSession
 from aiohttp import web
 
 from durastate.emulator.behaviour import Behaviour, Options
+from durastate.emulator.calls import Calls, Decision
 from durastate.emulator.delivery import deliver
 from durastate.emulator.faults import FaultPlan
 from durastate.emulator.log import LoggedRequest, RequestLog
 from durastate.emulator.signatures import STANDARD, Credentials, Received
-from durastate.emulator.state_call import Decision, StateCall
 from durastate.emulator.world import World
 
 _LONGEST_LINE = 64 * 1024
 
 
 class Emulator:
-    """A local imitation of Lambda's GetDurableExecutionState; ``async with`` runs it.
+    """A local imitation of the calls that read durable executions; ``async with`` runs it.
 
     ``credentials`` are the keys that it accepts, one or several; :attr:`known_credentials` can be
     changed while it runs. ``now`` is its wall clock: signatures, markers, credentials' expiry and
@@ -45,16 +45,14 @@ class Emulator:
         **options: Unpack[Options],
     ) -> None:
         accepted = (credentials,) if isinstance(credentials, Credentials) else tuple(credentials)
-        self.world = World() if world is None else world
+        self._world = World() if world is None else world
         self.credentials = accepted[0]
         self.log = RequestLog()
         self._behaviour = Behaviour(**options)
         self._now = now or _utc_now
         plan = FaultPlan() if faults is None else faults
         plan.check(self.world)
-        self._call = StateCall(
-            self.world, plan, self._behaviour, credentials=accepted, now=self._now
-        )
+        self._calls = Calls(self.world, plan, self._behaviour, credentials=accepted, now=self._now)
         self._released = asyncio.Event()
         self._released.set()
         self._port = port
@@ -65,17 +63,30 @@ class Emulator:
     @property
     def known_credentials(self) -> dict[str, Credentials]:
         """By access key id, what is accepted; add and remove at will."""
-        return self._call.known_credentials
+        return self._calls.known_credentials
+
+    @property
+    def world(self) -> World:
+        """The executions; another world takes effect with the next request.
+
+        With more ``executions``, or other ``statuses``, it is what the first one has become.
+        """
+        return self._world
+
+    @world.setter
+    def world(self, world: World) -> None:
+        self._world = world
+        self._calls.serve(world)
 
     @property
     def faults(self) -> FaultPlan:
         """The plan; another one takes effect with the next request."""
-        return self._call.faults
+        return self._calls.faults
 
     @faults.setter
     def faults(self, plan: FaultPlan) -> None:
         plan.check(self.world)
-        self._call.faults = plan
+        self._calls.faults = plan
 
     def hold(self) -> None:
         """From now on requests are logged and then wait for :meth:`release` with their answers."""
@@ -87,7 +98,7 @@ class Emulator:
 
     def renew_token(self, arn: str) -> str:
         """Make the execution's token an old one, as a checkpoint does, and return the newest."""
-        return self._call.renew_token(arn)
+        return self._calls.renew_token(arn)
 
     def session(self) -> AioSession:
         """An aiobotocore session with the emulator's keys and nothing from profiles or files."""
@@ -128,7 +139,7 @@ class Emulator:
                 await request.read() if request.can_read_body else b"",
                 request.secure,
             )
-            decision = self._call.decide(received)
+            decision = self._calls.decide(received)
             self.log.add(_logged(arrived, request, decision))
             await self._released.wait()
             answer = decision.answer
@@ -167,6 +178,8 @@ def _logged(arrived: float, request: web.BaseRequest, decision: Decision) -> Log
         fault=decision.answer.fault,
         region=decision.region,
         connection=peer[1] if peer else 0,
+        call=asked.call if asked else None,
+        function=asked.function if asked else None,
     )
 
 

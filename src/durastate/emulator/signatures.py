@@ -81,6 +81,13 @@ class _AsSigned(SigV4Auth):  # type: ignore[misc]
         return headers
 
 
+def claimed_region(received: Received) -> str | None:
+    """The Region that a request says it is signed for, not verified; None where it says none."""
+    match = _AUTHORIZATION.fullmatch((received.header("authorization") or "").strip())
+    scope = match["credential"].split("/") if match else []
+    return scope[2] if len(scope) == 5 else None
+
+
 def verify(
     received: Received, known: Mapping[str, Credentials], now: datetime, region: str | None = None
 ) -> str:
