@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
@@ -25,7 +25,10 @@ class Whole(Generic[P]):
     """Every page of a walk, joined to a state: complete, or an error."""
 
     def __init__(
-        self, walk: Walk[P], join: Callable[[Walk[P], list[P]], ExecutionState], max_bytes: int
+        self,
+        walk: Walk[P],
+        join: Callable[[Walk[P], list[P]], Awaitable[ExecutionState]],
+        max_bytes: int,
     ) -> None:
         self.walk = walk
         self._join = join
@@ -44,7 +47,7 @@ class Whole(Generic[P]):
                     f"{len(pages)} pages of {walk.operation}. stream_pages, iter_pages and "
                     f"iter_history read it in parts"
                 )
-        return self._join(walk, pages)
+        return await self._join(walk, pages)
 
 
 def whole_state(
@@ -74,14 +77,14 @@ def whole_history(
     return Whole(Walk(calls, target, persistence), _join_histories, max_bytes)
 
 
-def _join_states(walk: Walk[StatePage], pages: list[StatePage]) -> ExecutionState:
+async def _join_states(walk: Walk[StatePage], pages: list[StatePage]) -> ExecutionState:
     operations: list[Operation] = []
     for page in pages:
         operations += page.operations
     return ExecutionState(walk.arn, operations, source="state" if walk.has_read else "event")
 
 
-def _join_histories(walk: Walk[HistoryPage], pages: list[HistoryPage]) -> ExecutionState:
+async def _join_histories(walk: Walk[HistoryPage], pages: list[HistoryPage]) -> ExecutionState:
     events = [event for page in pages for event in page.events]
     if not any(event.event_type == _STARTED for event in events):
         found = f"{len(events)} events without {_STARTED}" if events else "no event"
@@ -89,7 +92,11 @@ def _join_histories(walk: Walk[HistoryPage], pages: list[HistoryPage]) -> Execut
             f"{walk.arn}: its history has {found}, so it does not tell how the execution began. "
             f"That of one that has just started may be complete in a moment"
         )
-    return ExecutionState(walk.arn, fold(events), source="history")
+    # 15 ms for the largest execution there can be, so not in the turn that decoded its last page.
+    await walk.turn(walk.bytes_read)
+    # Where an event of the execution itself has no id, the state has the one of the ARN.
+    operations = fold(events, execution_id=walk.arn.rpartition("/")[2])
+    return ExecutionState(walk.arn, operations, source="history")
 
 
 @asynccontextmanager
