@@ -276,10 +276,12 @@ class StateClient:
         """The executions of a function, in the order in which they arrive.
 
         `function_name` is a name, or an ARN, whose Region is then asked. Without a `qualifier`
-        (a version; aliases are refused) the service lists those of `$LATEST`. `execution_name` is
-        part of a name, times have a time zone, `max_items` is the size of a page. Requests one
-        page at a time and none before the first step. Throttling and outages are waited out as in
-        `fetch_many`. New executions shift no pages where `started_before` is the start of the run.
+        the executions of all versions come; the service refuses aliases. Times have a time zone.
+        Without `reverse_order` AWS documents the newest first; new executions shift no pages
+        where `started_before` is the start of the run. `max_items` is the size of a page.
+
+        Requests one page at a time and none before the first step. Throttling and outages are
+        waited out as in `fetch_many`. `FunctionNotFoundError` where there is no such function.
         """
         target = executions_target(
             function_name,
