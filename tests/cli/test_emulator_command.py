@@ -13,10 +13,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import botocore.session
 import click
 import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from durastate.cli.emulator import fault_plan
 from durastate.emulator import Emulator, FaultKind, FaultPlan, World
@@ -96,6 +101,71 @@ def test_every_option_shapes_the_service(tmp_path: Path) -> None:
     assert mode(refs) == "600"
     assert took > 0.3
     assert not re.search(r" 0 throttled", done.stderr)
+
+
+def test_the_executions_can_be_of_many_functions_and_of_the_statuses_asked_for() -> None:
+    world = ("--executions", "40", "--functions", "6", "--versions", "2")
+    shares = ("--statuses", "FAILED=3,RUNNING=0", "--first-start", "2026-07-01T08:00Z")
+    with running(*world, *shares) as printed:
+        assert "order-flow, invoice-run, nightly_reconciliation, claims and 2 more" in printed
+        assert "versions: 7, $LATEST\n" in printed
+        rows = asked_of(printed, "list_durable_executions_by_function", FunctionName="function-5")
+    assert [row["Status"] for row in rows["DurableExecutions"]] == ["FAILED"] * 6
+    oldest = rows["DurableExecutions"][-1]
+    first = datetime(2026, 7, 1, 8, 0, tzinfo=UTC)
+    assert oldest["StartTimestamp"] == first + timedelta(seconds=5 * 37.5)
+
+
+def test_each_call_can_be_throttled_by_itself() -> None:
+    rates = ("--history-rate", "0.001", "--get-rate", "0.002", "--list-rate", "0.003")
+    arn = World(executions=1).arn(0)
+    with running("--executions", "1", *rates) as printed:
+        for call, name, value in (
+            ("get_durable_execution_history", "DurableExecutionArn", arn),
+            ("get_durable_execution", "DurableExecutionArn", arn),
+            ("list_durable_executions_by_function", "FunctionName", "order-flow"),
+        ):
+            assert asked_of(printed, call, **{name: value})
+            with pytest.raises(ClientError, match="TooManyRequestsException"):
+                asked_of(printed, call, **{name: value})
+
+
+def asked_of(printed: str, call: str, **arguments: str) -> Any:
+    """What plain botocore gets, once, with what the command printed for the environment."""
+    given = dict(re.findall(r"(AWS_\w+)=(\S+)", printed))
+    session = botocore.session.Session()
+    client = session.create_client(
+        "lambda",
+        region_name=given["AWS_REGION"],
+        endpoint_url=given["AWS_ENDPOINT_URL_LAMBDA"],
+        aws_access_key_id=given["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=given["AWS_SECRET_ACCESS_KEY"],
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+    try:
+        return getattr(client, call)(**arguments)
+    finally:
+        client.close()
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--statuses", "DONE=1"),
+        ("--statuses", "RUNNING"),
+        ("--statuses", "RUNNING=0"),
+        ("--statuses", "FAILED=-1,RUNNING=2"),
+        ("--statuses", "FAILED=inf"),
+        ("--statuses", "FAILED=1,FAILED=2"),
+        ("--first-start", "yesterday"),
+        ("--functions", "0"),
+        ("--versions", "0"),
+    ],
+)
+def test_a_world_that_cannot_be_is_a_usage_error(invoke: Invoke, option: tuple[str, str]) -> None:
+    done = invoke("emulator", *option)
+    assert (done.code, done.out) == (252, "")
+    assert option[0] in done.err
 
 
 def test_faults_break_executions(tmp_path: Path) -> None:

@@ -73,6 +73,16 @@ async def test_executions_written_by_hand_come_back() -> None:
     assert charge.step_details.error.error_type == "PaymentDeclined"
 
 
+async def test_a_hundred_thousand_executions_are_there_to_be_listed() -> None:
+    page = await run(PAGE)
+    listed, events = await page.failed_orders()
+    world = page.BUSY
+    since = (86_400 - world.every_s) // (50 * world.every_s) * 50 + 50
+    ours = [index for index in range(since, len(world), 50) if world.status(index) == "FAILED"]
+    assert listed == len(ours) > 50
+    assert events["ExecutionFailed"] == events["ExecutionStarted"] == 1
+
+
 async def test_only_what_the_plan_breaks_for_good_fails() -> None:
     page = await run(PAGE)
     assert await page.kinds_of_failure() == {0: "EncryptionKeyError", 2: "PaginationError"}

@@ -28,7 +28,7 @@ Call = Callable[[Emulator], Caller]
 
 @pytest.fixture(scope="module")
 def histories() -> list[list[dict[str, Any]]]:
-    world = World(seed=6, executions=400, statuses={"RUNNING": 2, **ENDED})
+    world = World(seed=6, executions=200, statuses={"RUNNING": 2, **ENDED})
     return [world.events(index) for index in range(len(world))]
 
 
@@ -36,7 +36,7 @@ def due(operation: dict[str, Any]) -> Any:
     return operation.get("StepDetails", {}).get("NextAttemptTimestamp")
 
 
-@settings(max_examples=400 if LONG else 40, deadline=None)
+@settings(max_examples=400 if LONG else 20, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     count=st.integers(1, 150),
@@ -57,7 +57,7 @@ def test_a_history_folds_to_the_operations_of_state(
         assert list(map(as_told, kept)) == list(map(as_told, visible(everything)))
 
 
-@settings(max_examples=200 if LONG else 20, deadline=None)
+@settings(max_examples=200 if LONG else 10, deadline=None)
 @given(seed=st.integers(0, 10**6), count=st.integers(1, 150))
 def test_events_are_numbered_in_the_order_of_their_time_and_end_with_the_execution(
     seed: int, count: int

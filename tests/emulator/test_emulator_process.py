@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from durastate.emulator import (
+    Call,
     Credentials,
     EmulatorProcess,
     Execution,
@@ -21,6 +22,7 @@ from durastate.emulator import (
     FaultPlan,
     World,
 )
+from durastate.emulator.__main__ import configured
 from durastate.emulator.process import Configuration
 
 SOURCE = str(Path(__file__).parents[2] / "src")
@@ -137,9 +139,40 @@ async def test_the_command_serves_until_a_signal(number: signal.Signals) -> None
     assert (command.returncode, output, errors) == (0, b"", b"")
 
 
+def test_every_option_of_the_command_reaches_the_world_and_the_service() -> None:
+    numbers = {"--seed": 3, "--executions": 9, "--operations": 5, "--payload-size": 7}
+    world = {"--functions": 2, "--versions": 3, "--statuses": "FAILED=1,RUNNING=3"}
+    times = {"--first-start": "2026-07-01T00:00:00+02:00", "--latency": 0.5}
+    rates = {"--rate": 1, "--history-rate": 2, "--get-rate": 3, "--list-rate": 4}
+    given = {"--port": 8080, **numbers, **world, **times, **rates}
+    given |= {"--short-pages": 0.25, "--page-bytes": 1_000}
+    words = [str(word) for pair in given.items() for word in pair]
+    made = configured(words)
+    assert made.world == World(
+        seed=3,
+        executions=9,
+        operations=5,
+        payload_size=7,
+        functions=2,
+        versions=3,
+        statuses={"FAILED": 1, "RUNNING": 3},
+        first_start=datetime(2026, 6, 30, 22, tzinfo=UTC).timestamp(),
+    )
+    assert (made.port, made.faults) == (8080, FaultPlan(seed=3))
+    assert made.options == {
+        "latency_s": 0.5,
+        "rate": 1,
+        "history_rate": 2,
+        "get_rate": 3,
+        "list_rate": 4,
+        "short_pages": 0.25,
+        "page_bytes": 1_000,
+    }
+
+
 def test_a_configuration_survives_the_way_to_another_process() -> None:
     keys = Credentials("key", "secret", "token", datetime(2026, 1, 1, tzinfo=UTC))
-    world = World.demo(2)
-    plan = FaultPlan(on={3: (Fault(FaultKind.RESET),)})
+    world = World(seed=2, functions=("a", "b"), versions=2, statuses={"FAILED": 1}, every_s=1)
+    plan = FaultPlan(on={3: (Fault(FaultKind.RESET, call=Call.LIST),)})
     before = Configuration(world, plan, (keys, Credentials()), 8080, {"rate": 5.0})
     assert Configuration.from_json(before.to_json()) == before

@@ -14,6 +14,7 @@ from aiobotocore.config import AioConfig
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
+from botocore.loaders import create_loader
 
 from durastate.emulator import Credentials, Emulator
 
@@ -124,9 +125,14 @@ class Caller:
         return pages
 
 
+_MODELS = create_loader()
+
+
 def reader_of(emulator: Emulator, region: str = "eu-west-1") -> Any:
     """botocore's own reader of an emulator, to be entered; it asks once."""
-    return emulator.session().create_client(
+    session = emulator.session()
+    session.register_component("data_loader", _MODELS)  # reads the model once for all tests
+    return session.create_client(
         "lambda",
         region_name=region,
         endpoint_url=emulator.endpoint_url,

@@ -10,6 +10,7 @@ from durastate.testing import (
     PASSING,
     Answer,
     Asked,
+    Call,
     Emulator,
     Execution,
     Fault,
@@ -54,7 +55,7 @@ def client_of(transport: ScriptedTransport) -> StateClient:
 
 
 def service() -> Emulator:
-    plan = FaultPlan(on={0: Fault(FaultKind.RESET)}, rate=0.1, kinds=PASSING)
+    plan = FaultPlan(on={0: Fault(FaultKind.RESET, call=Call.LIST)}, rate=0.1, kinds=PASSING)
     return Emulator(World(extra={"key": Execution("token", [step("1")])}), plan)
 
 

@@ -16,13 +16,9 @@ from durastate.emulator.world import FIRST_START, World, weights
 
 
 def main() -> None:
-    arguments = _parser().parse_args()
-    from_stdin = arguments.config == "-"
-    if arguments.config is None:
-        configuration = _configured(arguments)
-    else:
-        text = sys.stdin.buffer.readline() if from_stdin else arguments.config.encode()
-        configuration = Configuration.from_json(text)
+    words = sys.argv[1:]
+    from_stdin = _parser().parse_args(words).config == "-"
+    configuration = configured(words)
     gc.freeze()
     asyncio.run(serve(configuration, watch_stdin=from_stdin))
 
@@ -51,7 +47,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _configured(arguments: argparse.Namespace) -> Configuration:
+def configured(words: list[str]) -> Configuration:
+    """What the command line says, or the configuration that it says where to read."""
+    arguments = _parser().parse_args(words)
+    if arguments.config is not None:
+        from_stdin = arguments.config == "-"
+        text = sys.stdin.buffer.readline() if from_stdin else arguments.config.encode()
+        return Configuration.from_json(text)
     world = World(
         seed=arguments.seed,
         executions=arguments.executions,

@@ -9,7 +9,16 @@
 `durastate.testing.fixtures` has the fixtures for pytest, and alone needs it.
 """
 
-from durastate.emulator import PASSING, Emulator, Execution, Fault, FaultKind, FaultPlan, World
+from durastate.emulator import (
+    PASSING,
+    Call,
+    Emulator,
+    Execution,
+    Fault,
+    FaultKind,
+    FaultPlan,
+    World,
+)
 from durastate.testing.scripted import (
     Answer,
     Asked,
@@ -29,6 +38,7 @@ __all__ = [
     "PASSING",
     "Answer",
     "Asked",
+    "Call",
     "Emulator",
     "Execution",
     "Fault",
