@@ -85,7 +85,8 @@ class HistoryEvent(Details):
 class HistoryPage:
     """One answer of GetDurableExecutionHistory. Iterates over its events.
 
-    `next_marker` is None on the last page; a short or an empty page that has one is normal.
+    `next_marker` is None on the last page; a short or an empty page that has one is normal. A
+    marker expires after 24 hours.
     """
 
     __slots__ = ("events", "next_marker")

@@ -43,7 +43,7 @@ def output_shape() -> StructureShape:
 
 EVENT = output_shape().members["Events"].member
 EVENT_TYPES: list[str] = EVENT.members["EventType"].enum
-many = settings(few, max_examples=3000 if os.environ.get("DURASTATE_LONG") else 25)
+many = settings(few, max_examples=1000 if os.environ.get("DURASTATE_LONG") else 25)
 _ATTRIBUTES = ("EventId", "EventType", "SubType", "Id", "Name", "ParentId", "EventTimestamp")
 
 
@@ -129,6 +129,16 @@ def test_a_member_of_another_type_is_an_error_that_says_where(
         (
             as_body({"Events": [event(StepFailedDetails={"Error": {"Payload": "SECRET"}})]}),
             "Events[0].StepFailedDetails.Error.Payload",
+        ),
+        (
+            as_body(
+                {
+                    "Events": [
+                        event(WaitCancelledDetails={"Error": {"Payload": {"StackTrace": [7]}}})
+                    ]
+                }
+            ),
+            "Events[0].WaitCancelledDetails.Error.Payload.StackTrace[0]",
         ),
         (
             as_body({"Events": [event(Id="op"), event(StepSucceededDetails={"Result": "SECRET"})]}),
