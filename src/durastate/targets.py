@@ -282,9 +282,11 @@ def _check_moment(name: str, value: object) -> None:
         raise ConfigurationError(f"{name}: expected a datetime with a time zone, found {value!r}")
 
 
-def _checked_statuses(statuses: Collection[str]) -> tuple[str, ...]:
-    if isinstance(statuses, str) or not all(is_text(each) and each for each in statuses):
+def _checked_statuses(statuses: object) -> tuple[str, ...]:
+    if isinstance(statuses, str) or not isinstance(statuses, Collection):
         raise ConfigurationError(f"statuses: expected a collection of names, found {statuses!r}")
+    if not all(is_text(each) and each for each in statuses):
+        raise ConfigurationError(f"statuses: expected names, found {statuses!r}")
     if len(statuses) > _MOST_STATUSES:
         raise ConfigurationError(f"statuses: expected at most {_MOST_STATUSES} names")
     return tuple({str(each) for each in statuses})

@@ -116,7 +116,7 @@ def test_the_query_is_sorted_as_the_signature_wants(token: str, marker: str, ite
 flags = st.none() | st.booleans()
 
 
-@some
+@few
 @given(arns() | other_keys, st.none() | markers, st.integers(0, 1000), st.booleans(), flags)
 def test_the_url_of_a_history_is_botocores(
     key: str, marker: str | None, max_items: int, data: bool, reverse: bool | None
@@ -134,7 +134,7 @@ def test_the_url_of_a_history_is_botocores(
     assert query.split("&") == sorted(query.split("&"))
 
 
-@some
+@few
 @given(arns() | other_keys, st.booleans())
 def test_the_url_of_a_description_is_botocores(key: str, data: bool) -> None:
     ours = f"https://h{execution_path(key)}?{execution_query(include_execution_data=data)}"
@@ -147,7 +147,7 @@ statuses = st.sets(
 )
 
 
-@some
+@few
 @given(
     function_names() | other_keys,
     st.fixed_dictionaries(
