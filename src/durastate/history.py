@@ -236,6 +236,8 @@ def fold(events: Iterable[HistoryEvent], *, execution_id: str = "") -> list[Oper
         kind, status, told = meaning
         id_ = get("Id", execution_id if kind == "EXECUTION" else None)
         when = get("EventTimestamp")
+        if id_ is None and kind not in _TOLD:
+            continue  # such as an InvocationStarted
         if id_ is None or when is None:
             missing = "Id" if id_ is None else "EventTimestamp"
             raise DecodingError(f"Events[{place}].{missing}", "is missing")
@@ -250,7 +252,11 @@ def fold(events: Iterable[HistoryEvent], *, execution_id: str = "") -> list[Oper
             operation._start = when
             operation._details = operation._rest = None
         elif operation.type != kind:
-            raise DecodingError(f"Events[{place}].EventType", "its operation is of another type")
+            if kind not in _TOLD:
+                continue  # such as a CallbackHeartbeatStarted
+            if operation.type in _TOLD:
+                raise DecodingError(f"Events[{place}].EventType", "is of another type than before")
+            operation.type = kind
         operation.status = status
         operation._end = None if status in _UNDER_WAY else when
         if kind in _TOLD:
@@ -262,25 +268,26 @@ def _tell(operation: Operation, told: dict[str, Any], when: float) -> None:
     """Puts what an event tells in place of what the event before it told."""
     names, kept = _TOLD[operation.type]
     details: dict[str, Any] = {}
-    truncated: dict[str, None] = {}
-    if operation._details is not None and kept in operation._details:
-        details[kept] = operation._details[kept]
-    if operation._rest is not None and kept in operation._rest[TRUNCATED]:
-        truncated[kept] = None
+    truncated: list[str] = []
+    before, rest = operation._details, operation._rest
+    if before is not None and kept in before:
+        details[kept] = before[kept]
+    if rest is not None and kept in rest[TRUNCATED]:
+        truncated.append(kept)
     for member, value in told.items():
-        name = names.get(member)
-        if name is None:
+        if member not in names:
             continue
+        name = names[member]
         if type(value) is dict:
-            if value.get("Truncated"):
-                truncated[name] = None
+            if value.get("Truncated") and name not in truncated:
+                truncated.append(name)
             value = value.get("Payload")  # noqa: PLW2901
         if value is not None:
             details[name] = value
     if operation.type == "STEP":
         _count(operation, details, told.get("RetryDetails", _NOTHING), when)
     operation._details = details or None
-    operation._rest = {TRUNCATED: list(truncated)} if truncated else None
+    operation._rest = {TRUNCATED: truncated} if truncated else None
 
 
 def _count(step: Operation, details: dict[str, Any], retry: dict[str, int], when: float) -> None:

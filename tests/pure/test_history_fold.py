@@ -327,6 +327,18 @@ def test_event_types_and_kinds_that_are_new_are_understood_by_their_names() -> N
     assert (dream["Type"], dream["Status"]) == ("DAY_DREAM", "TIMED_OUT")
 
 
+def test_new_types_of_events_about_what_is_known_change_nothing() -> None:
+    started = told("CallbackStarted", CallbackId="cb")
+    beat = told("CallbackHeartbeatStarted") | {"EventTimestamp": 11}
+    invoked = {"EventType": "InvocationStarted", "EventTimestamp": 10}
+    expected = folded(started)
+
+    assert folded(started, beat, invoked) == expected
+    # Before it as well, where it could have been a new type of operation.
+    [operation] = folded(beat | {"EventTimestamp": 10}, started)
+    assert operation == expected[0]
+
+
 def test_an_execution_without_an_id_gets_the_one_that_is_given() -> None:
     event = told("ExecutionStarted")
     del event["Id"]
