@@ -74,7 +74,8 @@ class Reading(Generic[A]):
                 note=self._note,
             )
             size = len(response.body)
-            await self.turn(size)
+            if not calls.shared.turns.try_take(size):
+                await calls.shared.turns.take(size)
             answer = target.decode(response.body)
             self.bytes_read += size
             calls.bytes += size
@@ -89,12 +90,6 @@ class Reading(Generic[A]):
 
     def _count(self, answer: A, size: int) -> None:  # noqa: ARG002
         self._calls.count(self.operation, 1)
-
-    async def turn(self, size: int) -> None:
-        """Wait for a turn of the event loop in which so many bytes may be gone through."""
-        turns = self._calls.shared.turns
-        if not turns.try_take(size):
-            await turns.take(size)
 
     def _note(self, error: DurastateError) -> None:
         self.last_failure = str(error)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
 from .calls import Calls, Persistence
 from .errors import DeadlineError, DurastateError, IncompleteHistoryError, StateTooLargeError
+from .gates import Turns
 from .history import HistoryPage, fold
 from .models import ExecutionState, Operation, StatePage
 from .refs import ExecutionRef
@@ -27,12 +28,14 @@ class Whole(Generic[P]):
     def __init__(
         self,
         walk: Walk[P],
-        join: Callable[[Walk[P], list[P]], Awaitable[ExecutionState]],
+        join: Callable[[Walk[P], list[P]], ExecutionState],
         max_bytes: int,
+        turns: Turns | None = None,
     ) -> None:
         self.walk = walk
         self._join = join
         self._max_bytes = max_bytes
+        self._turns = turns  # where joining takes as long as decoding
 
     async def read(self) -> ExecutionState:
         """The state; the hooks are told of it when its reader says so (`walk.tell_of_end`)."""
@@ -47,7 +50,9 @@ class Whole(Generic[P]):
                     f"{len(pages)} pages of {walk.operation}. stream_pages, iter_pages and "
                     f"iter_history read it in parts"
                 )
-        return await self._join(walk, pages)
+        if self._turns is not None and not self._turns.try_take(walk.bytes_read):
+            await self._turns.take(walk.bytes_read)
+        return self._join(walk, pages)
 
 
 def whole_state(
@@ -74,17 +79,19 @@ def whole_history(
 ) -> Whole[HistoryPage]:
     """By GetDurableExecutionHistory, from the first event on."""
     target = history_target(arn, max_items, include_execution_data=include_execution_data)
-    return Whole(Walk(calls, target, persistence), _join_histories, max_bytes)
+    walk = Walk(calls, target, persistence)
+    # 15 ms for the largest execution there can be, so not in the turn that decoded its last page.
+    return Whole(walk, _join_histories, max_bytes, calls.shared.turns)
 
 
-async def _join_states(walk: Walk[StatePage], pages: list[StatePage]) -> ExecutionState:
+def _join_states(walk: Walk[StatePage], pages: list[StatePage]) -> ExecutionState:
     operations: list[Operation] = []
     for page in pages:
         operations += page.operations
     return ExecutionState(walk.arn, operations, source="state" if walk.has_read else "event")
 
 
-async def _join_histories(walk: Walk[HistoryPage], pages: list[HistoryPage]) -> ExecutionState:
+def _join_histories(walk: Walk[HistoryPage], pages: list[HistoryPage]) -> ExecutionState:
     events = [event for page in pages for event in page.events]
     if not any(event.event_type == _STARTED for event in events):
         found = f"{len(events)} events without {_STARTED}" if events else "no event"
@@ -92,8 +99,6 @@ async def _join_histories(walk: Walk[HistoryPage], pages: list[HistoryPage]) -> 
             f"{walk.arn}: its history has {found}, so it does not tell how the execution began. "
             f"That of one that has just started may be complete in a moment"
         )
-    # 15 ms for the largest execution there can be, so not in the turn that decoded its last page.
-    await walk.turn(walk.bytes_read)
     # Where an event of the execution itself has no id, the state has the one of the ARN.
     operations = fold(events, execution_id=walk.arn.rpartition("/")[2])
     return ExecutionState(walk.arn, operations, source="history")

@@ -67,7 +67,8 @@ MAY_IMPORT = {
     },
     "walk": {"calls", "decoding", "errors", "gates", "hooks", "requests", "targets"},
     "whole": {
-        *("calls", "errors", "history", "models", "refs", "retries", "targets", "walk"),
+        *("calls", "errors", "gates", "history", "models", "refs", "retries", "targets"),
+        "walk",
     },
     "many": {"bulk", "calls", "errors", "gates", "refs", "targets", "walk", "whole"},
     "client": set(_CORE),
