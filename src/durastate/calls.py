@@ -14,7 +14,7 @@ from .hooks import Event, Hook, Paused, RequestDone, Resumed, Retrying, Throttle
 from .limits import SharedLimits
 from .outages import Outage
 from .pace import Pace
-from .requests import Request
+from .requests import GET_EXECUTION, GET_HISTORY, GET_STATE, LIST_EXECUTIONS, Request
 from .responses import error_of
 from .retries import Failure, Retries
 from .transport import Response, Transport
@@ -42,8 +42,9 @@ class Statistics:
     """What a client has done so far; a snapshot.
 
     `requests` counts every attempt, `retries` those that were not the first of their page,
-    `throttles` the answers that said "too many requests"; `pages`, `operations` and `bytes` what
-    came of them. `in_flight` and `waiting` are as of now.
+    `throttles` the answers that said "too many requests"; `pages`, `operations` (of states),
+    `events` (of histories), `executions` (listed or described) and `bytes` what came of them.
+    `in_flight` and `waiting` are as of now.
 
     The seconds are summed over requests, each counted when it ends, and say what delayed a run:
     a slot among `max_requests`; the rate ceiling; the pace that throttling has brought down, and
@@ -59,6 +60,8 @@ class Statistics:
     requests: int
     pages: int
     operations: int
+    events: int
+    executions: int
     bytes: int
     retries: int
     throttles: int
@@ -94,7 +97,9 @@ class _Trial:
         "token",
     )
 
-    def __init__(self, request: Request, token: str, pace: Pace, persistence: Persistence) -> None:
+    def __init__(
+        self, request: Request, token: str | None, pace: Pace, persistence: Persistence
+    ) -> None:
         self.request = request
         self.token = token
         self.pace = pace
@@ -124,8 +129,8 @@ class Calls:
         tell_all: bool = True,
     ) -> None:
         self.pages = 0
-        self.operations = 0
         self.bytes = 0
+        self._items = dict.fromkeys((GET_STATE, GET_HISTORY, GET_EXECUTION, LIST_EXECUTIONS), 0)
         self.shared = shared
         self.waited_for_consumer_s = 0.0
         self.hooks = hooks
@@ -133,7 +138,7 @@ class Calls:
         self.tells_all = tell_all and bool(hooks)
         self._answered: set[str] = set()  # Regions whose endpoint has answered, be it an error
         self._heard_of: dict[str, float] = {}  # By Region, when the last such answer was asked for
-        self._good: dict[Pace, tuple[Request, str]] = {}
+        self._good: dict[Pace, tuple[Request, str | None]] = {}
         self._outages: dict[str, Outage] = {}
         self._outage_limit_s = outage_limit_s
         self._requests = 0
@@ -158,6 +163,10 @@ class Calls:
         for outage in self._outages.values():
             outage.close()
 
+    def count(self, operation: str, items: int) -> None:
+        """What has come of an answer to this call."""
+        self._items[operation] += items
+
     def tell(self, event: Event) -> None:
         """Tell every hook."""
         for hook in self.hooks:
@@ -166,7 +175,7 @@ class Calls:
     async def answer(
         self,
         request: Request,
-        token: str,
+        token: str | None,
         pace: Pace,
         hold: Hold,
         *,
@@ -434,7 +443,9 @@ class Calls:
         return Statistics(
             requests=self._requests,
             pages=self.pages,
-            operations=self.operations,
+            operations=self._items[GET_STATE],
+            events=self._items[GET_HISTORY],
+            executions=self._items[GET_EXECUTION] + self._items[LIST_EXECUTIONS],
             bytes=self.bytes,
             retries=self._retried,
             throttles=self._throttled,

@@ -1,39 +1,42 @@
 """The client: one execution to its state, many executions to their results.
 
-A `Walk` reads the pages of one execution, one after the other; everything public is a way to use
-it. What happens to a single request is in `calls`, how many executions run at once in `bulk`.
+A `Walk` reads the pages of one target, one after the other; everything public is a way to use it.
+What can be asked for is in `targets`, what happens to a single request in `calls`, what becomes of
+an execution's pages in `whole`, how many executions are read at once in `bulk` and `many`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Sequence
+from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from .aws import Account
-from .bulk import Bulk, Failed, Fetched, FetchedPage, FetchResult, PageResult, Refs
+from .bulk import Bulk, FetchResult, PageResult, Refs
 from .calls import Calls, Persistence, Statistics
-from .errors import (
-    ConfigurationError,
-    DeadlineError,
-    DurastateError,
-    InvalidRefError,
-    MissingTokenError,
-    OutageError,
-    StateTooLargeError,
-    TransportError,
-)
-from .gates import Stream
+from .errors import ConfigurationError
+from .executions import ExecutionDescription, ExecutionSummary
+from .history import HistoryPage
 from .hooks import Hook, log_event, logs_everything
 from .limits import Limits
-from .models import ExecutionState, Operation, StatePage
+from .many import reading_pages, reading_whole
+from .models import ExecutionState, StatePage
 from .refs import ExecutionRef
-from .retries import Retries, RetryPolicy, check_seconds
+from .retries import Retries, RetryPolicy
+from .targets import (
+    MAX_ITEMS,
+    check_max_items,
+    execution_target,
+    executions_target,
+    history_target,
+    state_target,
+)
 from .transport import HttpTransport, Transport
-from .walk import MAX_ITEMS, Walk, check_max_items
+from .walk import Reading, Walk
+from .whole import Whole, deadline, read_within, whole_history, whole_state
 
 if TYPE_CHECKING:
     from aiobotocore.config import AioConfig
@@ -141,9 +144,9 @@ class StateClient:
         event held inline. `max_items` is 0 to 1,000; 0 means the service's default of 100.
         `timeout_s` bounds the whole call, waiting for limits included; `DeadlineError` after it.
         """
-        persistence = _single(timeout_s)
-        walk = Walk(self._opened(), ref, marker, max_items, persistence, inline=False)
-        async with _deadline(timeout_s, "get_page", walk):
+        target = state_target(ref, max_items)
+        walk = Walk(self._opened(), target, _single(timeout_s), marker=marker)
+        async with deadline(timeout_s, "get_page", walk):
             page = await walk.next()
         walk.release()
         return page
@@ -160,7 +163,9 @@ class StateClient:
         Requests one page at a time and none before the first step. Between steps it holds no
         task, no slot and no bytes, so it may be left at any page.
         """
-        walk = Walk(self._opened(), ref, marker, max_items, inline=marker is None)
+        target = state_target(ref, max_items)
+        first = ref._inline if marker is None else None
+        walk = Walk(self._opened(), target, marker=marker, first=first)
         while not walk.is_done:
             page = await walk.next()
             walk.release()
@@ -179,33 +184,131 @@ class StateClient:
         not hold is read, and nothing at all where it is complete. `timeout_s` bounds the whole
         call, waiting for limits included; `DeadlineError` after it.
         """
-        walk = Walk(self._opened(), ref, None, max_items, _single(timeout_s))
-        try:
-            async with _deadline(timeout_s, "get_state", walk):
-                state = await self._read_state(walk)
-        except DurastateError as error:
-            walk.tell_of_end(error)
-            raise
-        walk.tell_of_end()
-        return state
+        whole = whole_state(
+            self._opened(),
+            ref,
+            max_items=max_items,
+            max_bytes=self._limits.max_state_bytes,
+            persistence=_single(timeout_s),
+        )
+        return await read_within(timeout_s, "get_state", whole)
 
-    async def _read_state(self, walk: Walk) -> ExecutionState:
-        operations: list[Operation] = []
+    # One execution without a token
+
+    async def get_execution(
+        self, arn: str, *, include_execution_data: bool = True, timeout_s: float | None = None
+    ) -> ExecutionDescription:
+        """What the service says of one execution: function, status, times, input, outcome.
+
+        An execution that has just started is an `ExecutionNotFoundError` for a moment.
+        """
+        target = execution_target(arn, include_execution_data=include_execution_data)
+        reading = Reading(self._opened(), target, _single(timeout_s))
+        async with deadline(timeout_s, "get_execution", reading):
+            described = await reading.ask()
+        reading.release()
+        return described
+
+    async def iter_history(
+        self,
+        arn: str,
+        *,
+        include_execution_data: bool = True,
+        reverse_order: bool | None = None,
+        marker: str | None = None,
+        max_items: int = MAX_ITEMS,
+    ) -> AsyncIterator[HistoryPage]:
+        """The events of one execution page by page, in the order in which they arrive.
+
+        Without `reverse_order` that is the oldest first. AWS's documentation has the newest first
+        where it is True. As `iter_pages` it holds nothing between steps.
+        """
+        target = history_target(
+            arn,
+            max_items,
+            include_execution_data=include_execution_data,
+            reverse_order=reverse_order,
+        )
+        walk = Walk(self._opened(), target, marker=marker)
         while not walk.is_done:
             page = await walk.next()
             walk.release()
-            operations += page.operations
-            if walk.bytes_read > self._limits.max_state_bytes:
-                raise StateTooLargeError(
-                    f"{walk.arn}: more than max_state_bytes={self._limits.max_state_bytes} after "
-                    f"{len(operations)} operations. stream_pages and iter_pages read it in parts"
-                )
-        return ExecutionState(walk.arn, operations, source="state" if walk.has_read else "event")
+            yield page
+
+    async def get_state_from_history(
+        self,
+        arn: str,
+        *,
+        include_execution_data: bool = True,
+        max_items: int = MAX_ITEMS,
+        timeout_s: float | None = None,
+    ) -> ExecutionState:
+        """Every operation of one execution, from its events; its `source` is `"history"`.
+
+        Unlike `get_state` it has the children of completed contexts. Without
+        `include_execution_data` it has no payloads, and less is sent. A history that does not
+        begin with the execution's start is an `IncompleteHistoryError`. `timeout_s` as in
+        `get_state`.
+        """
+        whole = whole_history(
+            self._opened(),
+            arn,
+            max_items=max_items,
+            max_bytes=self._limits.max_state_bytes,
+            include_execution_data=include_execution_data,
+            persistence=_single(timeout_s),
+        )
+        return await read_within(timeout_s, "get_state_from_history", whole)
 
     # Many executions
 
+    async def list_executions(
+        self,
+        function_name: str,
+        *,
+        qualifier: str | None = None,
+        execution_name: str | None = None,
+        statuses: Collection[str] = (),
+        started_after: datetime | None = None,
+        started_before: datetime | None = None,
+        reverse_order: bool | None = None,
+        max_items: int = MAX_ITEMS,
+    ) -> AsyncIterator[ExecutionSummary]:
+        """The executions of a function, in the order in which they arrive.
+
+        `function_name` is a name, or an ARN, whose Region is then asked. Without a `qualifier`
+        the executions of all versions come; the service refuses aliases. Times have a time zone.
+        Without `reverse_order` AWS documents the newest first; new executions shift no pages
+        where `started_before` is the start of the run. `max_items` is the size of a page.
+
+        Requests one page at a time and none before the first step. Throttling and outages are
+        waited out as in `fetch_many`. `FunctionNotFoundError` where there is no such function.
+        """
+        target = executions_target(
+            function_name,
+            max_items,
+            qualifier=qualifier,
+            execution_name=execution_name,
+            statuses=statuses,
+            started_after=started_after,
+            started_before=started_before,
+            reverse_order=reverse_order,
+        )
+        walk = Walk(self._opened(), target, Persistence.RUN)
+        while not walk.is_done:
+            page = await walk.next()
+            walk.release()
+            for summary in page.executions:
+                yield summary
+
     def fetch_many(
-        self, refs: Refs, *, max_executions: int = 64, max_items: int = MAX_ITEMS
+        self,
+        refs: Refs,
+        *,
+        max_executions: int = 64,
+        max_items: int = MAX_ITEMS,
+        source: Literal["state", "history"] = "state",
+        include_execution_data: bool = True,
     ) -> Bulk[FetchResult]:
         """Whole states of many executions, in order of completion; use it with `async with`.
 
@@ -213,22 +316,29 @@ class StateClient:
         executions are read at once, and as many states wait for the consumer at most. One
         execution's failure is a `Failed`. A broken set-up is an exception, and so is an endpoint
         that cannot be reached before it has answered anything.
+
+        With the source `"history"` the refs need no tokens, and each is read as by
+        `get_state_from_history`; `include_execution_data` is for that source alone.
         """
         check_max_items(max_items)
+        if source not in ("state", "history"):
+            raise ConfigurationError(f"source: expected 'state' or 'history', found {source!r}")
+        if source == "state" and include_execution_data is not True:
+            raise ConfigurationError("include_execution_data: a state always has its data")
+        common: Any = {
+            "max_items": max_items,
+            "max_bytes": self._limits.max_state_bytes,
+            "persistence": Persistence.RUN,
+        }
 
-        async def read(ref: ExecutionRef, index: int, bulk: Bulk[FetchResult]) -> None:
-            walk = None
-            try:
-                walk = Walk(self._opened(), ref, None, max_items, Persistence.RUN)
-                state = await self._read_state(walk)
-            except DurastateError as error:
-                if self._ends_the_run(error):
-                    raise
-                bulk.deliver(_failed(ref, walk, error, index))
-            else:
-                walk.tell_of_end()
-                bulk.deliver(Fetched(ref, state, index=index))
+        def begin(calls: Calls, ref: ExecutionRef) -> Whole[Any]:
+            if source == "state":
+                return whole_state(calls, ref, **common)
+            return whole_history(
+                calls, ref.arn, include_execution_data=include_execution_data, **common
+            )
 
+        read = reading_whole(self._opened, begin)
         return Bulk(refs, read, max_executions, self._waited_for_consumer)
 
     def stream_pages(
@@ -241,26 +351,7 @@ class StateClient:
         with a page that `is_last`, or with a `Failed`; what came before that is then incomplete.
         """
         check_max_items(max_items)
-        stream = Stream()
-
-        async def read(ref: ExecutionRef, index: int, bulk: Bulk[PageResult]) -> None:
-            walk = None
-            try:
-                walk = Walk(self._opened(), ref, None, max_items, Persistence.RUN, stream=stream)
-                while True:
-                    page = await walk.next()
-                    result = FetchedPage(ref, page, walk.is_done, index=index)
-                    bulk.deliver(result, taken=walk.hand_over())
-                    if walk.is_done:
-                        break
-                    await bulk.permit()
-            except DurastateError as error:
-                if self._ends_the_run(error):
-                    raise
-                bulk.deliver(_failed(ref, walk, error, index))
-            else:
-                walk.tell_of_end()
-
+        read = reading_pages(self._opened, max_items)
         return Bulk(refs, read, max_executions, self._waited_for_consumer)
 
     def _opened(self) -> Calls:
@@ -272,15 +363,6 @@ class StateClient:
         if self._calls is not None:
             self._calls.waited_for_consumer_s += seconds
 
-    def _ends_the_run(self, error: DurastateError) -> bool:
-        if isinstance(error, OutageError):
-            return True
-        if isinstance(error, TransportError):
-            return error.retryable and self._calls is not None and not self._calls.answered
-        return isinstance(error, ConfigurationError) and not isinstance(
-            error, InvalidRefError | MissingTokenError
-        )
-
     def statistics(self) -> Statistics:
         """What this client has done since it was entered."""
         if self._calls is None:
@@ -288,28 +370,5 @@ class StateClient:
         return self._calls.statistics()
 
 
-def _failed(ref: ExecutionRef, walk: Walk | None, error: DurastateError, index: int) -> Failed:
-    if walk is not None:
-        walk.tell_of_end(error)
-    # The frames of its traceback hold the pages that were read before it.
-    return Failed(ref, error.with_traceback(None), index=index)
-
-
 def _single(timeout_s: float | None) -> Persistence:
     return Persistence.ATTEMPTS if timeout_s is None else Persistence.DEADLINE
-
-
-@asynccontextmanager
-async def _deadline(timeout_s: float | None, call: str, walk: Walk) -> AsyncIterator[None]:
-    if timeout_s is not None:
-        check_seconds("timeout_s", timeout_s)
-    try:
-        async with asyncio.timeout(timeout_s):
-            yield
-    except TimeoutError as error:
-        if isinstance(error, DurastateError):
-            raise
-        text = f"{call} of {walk.arn} took longer than timeout_s={timeout_s:g}"
-        if walk.last_failure:
-            text += f". The last failure before that: {walk.last_failure}"
-        raise DeadlineError(text) from None

@@ -303,7 +303,7 @@ def check(value: Any, expected: Any, path: str) -> Any:
                 raise DecodingError(path, "holds an unknown member that is nested too deep")
             checked[name] = member
         elif member is not None:
-            checked[name] = check(member, expected[name], f"{path}.{name}")
+            checked[name] = check(member, expected[name], f"{path}.{name}" if path else name)
     return checked
 
 

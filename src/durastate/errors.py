@@ -7,14 +7,16 @@
     │   ├── ThrottledError          429: too many requests
     │   ├── InvalidTokenError       the checkpoint token is refused or stale
     │   ├── InvalidRequestError     another parameter is refused
-    │   ├── ExecutionNotFoundError  404
-    │   ├── AccessDeniedError       403: no permission for this execution
+    │   ├── ExecutionNotFoundError  404: no such execution
+    │   ├── FunctionNotFoundError   404: no such function, when its executions are listed
+    │   ├── AccessDeniedError       403: no permission for this execution or function
     │   └── EncryptionKeyError      a KMS key is missing, disabled or not allowed
     ├── TransportError              no usable answer: connect, TLS, reset, timeout
     │   ├── DeadlineError           an attempt or a whole call ran out of time
     │   └── OutageError             an endpoint stayed away for too long: a bulk read ends
     ├── DecodingError               an answer that is no page of the service
     ├── PaginationError             markers that repeat
+    ├── IncompleteHistoryError      a history without its beginning
     ├── StateTooLargeError          a state beyond Limits.max_state_bytes
     └── ConfigurationError          the set-up, found before or without a request
         ├── CredentialsError        none, not refreshable, or refused by AWS
@@ -75,7 +77,8 @@ class ServiceError(DurastateError):
         text = f"{operation} of {arn}: {code}: {message or 'no message'}"
         if request_id:
             text += f" (request id {request_id})"
-        super().__init__(f"{text}. {self.hint}" if self.hint else text)
+        hint = self.hint.format(operation=operation)
+        super().__init__(f"{text}. {hint}" if hint else text)
 
 
 class ThrottledError(ServiceError):
@@ -99,13 +102,19 @@ class InvalidRequestError(ServiceError):
 
 
 class ExecutionNotFoundError(ServiceError):
-    """The service knows no such durable execution."""
+    """The service knows no such durable execution, or not any longer, or not yet."""
+
+    hint = "One that has just started may be found in a moment"
+
+
+class FunctionNotFoundError(ServiceError):
+    """The service knows no such function, whose executions were to be listed."""
 
 
 class AccessDeniedError(ServiceError):
-    """The credentials are good and lack the permission for this execution."""
+    """The credentials are good and lack the permission for this execution or function."""
 
-    hint = "The caller needs lambda:GetDurableExecutionState on the function"
+    hint = "The caller needs lambda:{operation} on the function"
 
 
 class EncryptionKeyError(ServiceError):
@@ -157,8 +166,18 @@ class PaginationError(DurastateError):
     """A marker came a second time within one execution, so its listing would never end."""
 
 
+class IncompleteHistoryError(DurastateError):
+    """A history without the event ExecutionStarted, with which every execution begins.
+
+    That of an execution that has just started may be empty for a moment.
+    """
+
+
 class StateTooLargeError(DurastateError):
-    """A state needs more than `Limits.max_state_bytes`; `stream_pages` reads it page by page."""
+    """A state or a history needs more than `Limits.max_state_bytes`.
+
+    `stream_pages`, `iter_pages` and `iter_history` read it page by page.
+    """
 
 
 class ConfigurationError(DurastateError):

@@ -113,7 +113,7 @@ class HistoryPage:
         return f"<HistoryPage of {len(self.events)} events, {more}>"
 
 
-def decode_history(body: bytes) -> HistoryPage:
+def decode_history(body: bytes | bytearray) -> HistoryPage:
     """The page in the body of a GetDurableExecutionHistory response.
 
     The types of all known members are checked here, so reading an attribute never fails later.

@@ -8,6 +8,8 @@
 
 A hook is called where the event happens, on the event loop, so it must not block. What it raises
 ends the call that it was told about. No event holds a token, a payload, a marker or a header.
+`operation` is AWS's name of the call; `arn` is the execution's or, of a listing, what the function
+was named by.
 """
 
 from __future__ import annotations
@@ -52,10 +54,11 @@ class Throttled(NamedTuple):
 
 
 class PageRead(NamedTuple):
-    """A page has been decoded."""
+    """A page has been decoded; `items` are its operations, events or executions."""
 
+    operation: str
     arn: str
-    operations: int
+    items: int
     bytes: int
     is_last: bool
 
@@ -63,13 +66,15 @@ class PageRead(NamedTuple):
 class ExecutionDone(NamedTuple):
     """An execution has been read to its end, or to the `error` (its class) that ended it.
 
-    Told by `get_state`, `fetch_many` and `stream_pages`; not of a reference that was refused before
-    anything was asked.
+    Told by `get_state`, `get_state_from_history`, `fetch_many` and `stream_pages`; not of a
+    reference that was refused before anything was asked. `operation` is the call that it was read
+    with, `items` counts the operations or events.
     """
 
+    operation: str
     arn: str
     pages: int
-    operations: int
+    items: int
     seconds: float
     error: str | None
 

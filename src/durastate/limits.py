@@ -14,11 +14,17 @@ from .errors import ConfigurationError
 from .gates import Admission, ByteGate, Turns
 from .pace import Pace
 
-_QUOTAS = {"GetDurableExecutionState": 10_000}
+_QUOTAS = {
+    "GetDurableExecutionState": 10_000,
+    "GetDurableExecutionHistory": 15,
+    "GetDurableExecution": 30,
+    "ListDurableExecutionsByFunction": 15,
+}
 _LARGE_REGIONS = frozenset(("us-east-1", "us-west-2", "eu-west-1"))
-_LARGE_QUOTAS = {"GetDurableExecutionState": 20_000}
+_LARGE_QUOTAS = _QUOTAS | {"GetDurableExecutionState": 20_000}
 # Every durable function that runs replays with the State call, so a bulk reader leaves it most.
-_DEFAULT_SHARES = {"GetDurableExecutionState": 0.2}
+# The others are used by people and tools alone.
+_DEFAULT_SHARES = dict.fromkeys(_QUOTAS, 0.8) | {"GetDurableExecutionState": 0.2}
 _DEFAULT_MAX_REQUESTS = 64
 
 
@@ -35,8 +41,8 @@ class Limits:
     `max_page_bytes`: a response with more is a `TransportError`.
     `max_state_bytes`: an execution whose pages have more is a `StateTooLargeError`.
     `quota_share`: the share of AWS's published quota that may be used. `"default"` is 20 % for
-    GetDurableExecutionState, which production uses too, and no ceiling at an `endpoint_url` of
-    the user's own; None switches the ceilings off.
+    GetDurableExecutionState, which production uses too, 80 % for the other calls, and no ceiling
+    at an `endpoint_url` of the user's own; None switches the ceilings off.
     `rates`: requests a second by call name, instead of a share of the quota.
     `burst`: requests that may go at once on top of the rate; None is 5 % of a second's.
     Every ceiling holds per account, Region and call, and within this process only.

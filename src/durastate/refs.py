@@ -19,6 +19,14 @@ _ARN = re.compile(
     r"/durable-execution/(?P<execution_name>[a-zA-Z0-9_-]+)/(?P<execution_id>[a-zA-Z0-9_-]+)"
 )
 _LONGEST_ARN = 1024
+# Shape `NamespacedFunctionName`: a name, an account's digits and a name, or an ARN; each with a
+# version or an alias.
+_FUNCTION = re.compile(
+    r"(?:arn:aws[a-zA-Z-]*:lambda:(?P<region>[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?):(?=[0-9]{12}:))?"
+    r"(?:(?P<account>[0-9]{12}):)?(?:function:)?"
+    r"[a-zA-Z0-9_.-]+(?::(?:\$LATEST(?:\.PUBLISHED)?|[a-zA-Z0-9_-]+))?"
+)
+_LONGEST_FUNCTION = 256
 # Shape `CheckpointToken`.
 _TOKEN = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _LONGEST_TOKEN = 2048
@@ -34,6 +42,13 @@ class ExecutionArn(NamedTuple):
     version: str
     execution_name: str
     execution_id: str
+
+
+class FunctionPlace(NamedTuple):
+    """Where a function is, as far as its name or ARN tells."""
+
+    region: str | None
+    account: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +133,14 @@ def match_arn(arn: str) -> ExecutionArn | None:
         return None
     found = _ARN.fullmatch(arn)
     return None if found is None else ExecutionArn(*found.groups())
+
+
+def match_function(name: str) -> FunctionPlace | None:
+    """Where the function of this name or ARN is, or None where that is neither."""
+    if not isinstance(name, str) or len(name) > _LONGEST_FUNCTION:
+        return None
+    found = _FUNCTION.fullmatch(name)
+    return None if found is None else FunctionPlace(found["region"], found["account"])
 
 
 def is_token(token: object) -> bool:

@@ -20,12 +20,13 @@ from .errors import (
     DecodingError,
     EncryptionKeyError,
     ExecutionNotFoundError,
+    FunctionNotFoundError,
     InvalidRequestError,
     InvalidTokenError,
     ServiceError,
     ThrottledError,
 )
-from .requests import Request
+from .requests import LIST_EXECUTIONS, Request
 from .retries import Failure, classify
 
 _LONGEST_MESSAGE = 500
@@ -67,7 +68,7 @@ _CLASSES: dict[str, type[ServiceError]] = {
 
 def error_of(
     request: Request,
-    token: str,
+    token: str | None,
     *,
     status: int,
     headers: Mapping[str, str],
@@ -75,8 +76,8 @@ def error_of(
 ) -> tuple[ServiceError | CredentialsError, Failure]:
     """The exception for an answer with an error, and what it means for a retry.
 
-    `headers` have lower-case names. `token` is blotted out of the message, should the service
-    quote it.
+    `headers` have lower-case names. `token`, where the request has one, is blotted out of the
+    message, should the service quote it.
     """
     code, message = _code_and_message(token, status, headers, body)
     if code in _SIGNATURE_CODES:
@@ -88,6 +89,8 @@ def error_of(
         return CredentialsError(text), Failure.PERMANENT
     failure = classify(status, code)
     kind = _CLASSES.get(code, ServiceError)
+    if kind is ExecutionNotFoundError and request.operation == LIST_EXECUTIONS:
+        kind = FunctionNotFoundError
     if failure is Failure.THROTTLED:
         kind = ThrottledError
     elif kind is InvalidRequestError and "checkpointtoken" in message.lower().replace(" ", ""):
@@ -105,7 +108,7 @@ def error_of(
 
 
 def _code_and_message(
-    token: str, status: int, headers: Mapping[str, str], body: bytes | bytearray
+    token: str | None, status: int, headers: Mapping[str, str], body: bytes | bytearray
 ) -> tuple[str, str]:
     if 300 <= status < 400:
         return f"HTTP {status}", "a redirect, which is not followed"
@@ -117,7 +120,7 @@ def _code_and_message(
     if code is None:
         return f"HTTP {status}", message
     code = code.split(":")[0].rsplit("#", 1)[-1]
-    if not _CODE.fullmatch(code) or token in code:
+    if not _CODE.fullmatch(code) or _quotes(code, token):
         code = f"HTTP {status}"
     return code, message
 
@@ -130,14 +133,18 @@ def _fields(body: bytes | bytearray) -> dict[str, Any]:
     return fields if isinstance(fields, dict) else {}
 
 
-def _request_id(headers: Mapping[str, str], token: str) -> str | None:
+def _quotes(text: str, token: str | None) -> bool:
+    return token is not None and token in text
+
+
+def _request_id(headers: Mapping[str, str], token: str | None) -> str | None:
     given = headers.get("x-amzn-requestid", "")
-    return given if _REQUEST_ID.fullmatch(given) and token not in given else None
+    return given if _REQUEST_ID.fullmatch(given) and not _quotes(given, token) else None
 
 
-def _presentable(message: str, token: str) -> str:
+def _presentable(message: str, token: str | None) -> str:
     """One line without the token and without anything that a terminal would obey."""
-    for form in (token, quote(token, safe="")):
+    for form in () if token is None else (token, quote(token, safe="")):
         message = message.replace(form, "[checkpoint token]")
     message = _SIGNED.sub(r"\1[hidden]", message)
     line = " ".join(message.split())[:_LONGEST_MESSAGE]

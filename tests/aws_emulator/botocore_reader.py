@@ -34,6 +34,29 @@ class BotocoreReader:
         read = self._read(held, max_items)
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._loop.run, read)
 
+    async def listed(self, endpoint_url: str, call: str, **members: Any) -> list[dict[str, Any]]:
+        """Every page of another paginator, such as that of `get_durable_execution_history`."""
+
+        async def read() -> list[dict[str, Any]]:
+            client = await self._client(endpoint_url)
+            return [page async for page in client.get_paginator(call).paginate(**members)]
+
+        return await asyncio.get_running_loop().run_in_executor(
+            self._thread, self._loop.run, read()
+        )
+
+    async def described(self, endpoint_url: str, arn: str) -> dict[str, Any]:
+        """The answer of GetDurableExecution."""
+
+        async def read() -> dict[str, Any]:
+            client = await self._client(endpoint_url)
+            answer: dict[str, Any] = await client.get_durable_execution(DurableExecutionArn=arn)
+            return answer
+
+        return await asyncio.get_running_loop().run_in_executor(
+            self._thread, self._loop.run, read()
+        )
+
     def close(self) -> None:
         self._thread.submit(self._loop.run, self._clean_up.aclose()).result(timeout=10)
         self._thread.submit(self._loop.close).result(timeout=10)

@@ -81,6 +81,43 @@ def test_what_would_match_nothing_or_too_much_is_a_usage_error(
     assert f"{arguments[0]}: expected" in done.err or "names its own" in done.err
 
 
+DESCRIBE = ["lambda:GetDurableExecution", "lambda:GetDurableExecutionHistory"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "executions", "requests"),
+    [
+        ((), "arn:aws:lambda:*:*:function:*", "arn:aws:lambda:*:*:function:*"),
+        (("--function", ARN), f"{ARN}:*", [ARN, f"{ARN}:*"]),
+        (
+            ("--function", "claims:7", "--region", "eu-west-1", "--account", ACCOUNT),
+            f"arn:aws:lambda:eu-west-1:{ACCOUNT}:function:claims:7/durable-execution/*",
+            [
+                f"arn:aws:lambda:eu-west-1:{ACCOUNT}:function:claims",
+                f"arn:aws:lambda:eu-west-1:{ACCOUNT}:function:claims:7",
+            ],
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_without_tokens_it_is_what_listing_and_histories_need(
+    invoke: Invoke, arguments: tuple[str, ...], executions: str, requests: str | list[str]
+) -> None:
+    done = invoke("policy", "--without-tokens", *arguments)
+    assert (done.code, done.err) == (0, "")
+    assert json.loads(done.out) == {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Action": DESCRIBE, "Resource": executions},
+            {
+                "Effect": "Allow",
+                "Action": "lambda:ListDurableExecutionsByFunction",
+                "Resource": requests,
+            },
+        ],
+    }
+
+
 def test_partitions_are_botocores() -> None:
     session = Session()
     found = {

@@ -115,7 +115,7 @@ ENDINGS: dict[FaultKind, Ending] = {
     # The first page, then one more request that brings its own marker back.
     FaultKind.REPEATED_MARKER: Ending(PaginationError, 2, "same marker"),
     FaultKind.CYCLING_MARKERS: Ending(PaginationError, 3, "same marker"),
-    FaultKind.EMPTY_PAGE: Ending(PaginationError, 1_001, "without operations"),
+    FaultKind.EMPTY_PAGE: Ending(PaginationError, 1_001, "empty pages in a row"),
     FaultKind.GZIP: Ending(TransportError, 1, "compressed"),
     FaultKind.REDIRECT: _service(ServiceError, "HTTP 302", 302, text="redirect"),
     FaultKind.HUGE_BODY: Ending(TransportError, 1, "max_page_bytes=200000"),

@@ -70,10 +70,10 @@ def request_done(attempt: int, status: int | None, size: int) -> RequestDone:
 
 WHOLE = [
     request_done(1, 200, len(FIRST.body)),
-    PageRead(ARN, operations=2, bytes=len(FIRST.body), is_last=False),
+    PageRead(STATE, ARN, items=2, bytes=len(FIRST.body), is_last=False),
     request_done(1, 200, len(LAST.body)),
-    PageRead(ARN, operations=1, bytes=len(LAST.body), is_last=True),
-    ExecutionDone(ARN, pages=2, operations=3, seconds=1.0, error=None),
+    PageRead(STATE, ARN, items=1, bytes=len(LAST.body), is_last=True),
+    ExecutionDone(STATE, ARN, pages=2, items=3, seconds=1.0, error=None),
 ]
 
 
@@ -91,8 +91,8 @@ def test_a_retry_after_an_error_and_after_no_answer() -> None:
         request_done(2, None, 0),
         Retrying(STATE, ARN, "eu-west-1", attempt=2, reason="TransportError", delay_s=0),
         request_done(3, 200, len(LAST.body)),
-        PageRead(ARN, operations=1, bytes=len(LAST.body), is_last=True),
-        ExecutionDone(ARN, pages=1, operations=1, seconds=1.5, error=None),
+        PageRead(STATE, ARN, items=1, bytes=len(LAST.body), is_last=True),
+        ExecutionDone(STATE, ARN, pages=1, items=1, seconds=1.5, error=None),
     ]
 
 
@@ -121,7 +121,7 @@ def test_a_failure(way: str) -> None:
     assert told([FIRST, lost], way=way) == [
         *WHOLE[:2],
         request_done(1, 404, len(lost.body)),
-        ExecutionDone(ARN, pages=1, operations=2, seconds=1.0, error="ExecutionNotFoundError"),
+        ExecutionDone(STATE, ARN, pages=1, items=2, seconds=1.0, error="ExecutionNotFoundError"),
     ]
 
 

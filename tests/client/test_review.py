@@ -79,7 +79,7 @@ async def test_a_marker_that_cannot_be_sent_fails_its_execution_alone(
 ) -> None:
     world = World(executions=2, operations=30)
     async with Emulator(world) as emulator, reading(emulator, region_name="eu-west-1") as client:
-        import durastate.walk as module
+        import durastate.targets as module
 
         decode = module.decode_page
 

@@ -27,6 +27,7 @@ class Held:
     token: str = field(repr=False)
     stale_token: str = field(repr=False)
     count: int
+    function_name: str
 
     @property
     def ref(self) -> ExecutionRef:
@@ -56,6 +57,7 @@ async def embedded_service() -> AsyncIterator[Server]:
                 emulator.renew_token(arn),
                 first_token,
                 len(world.visible_operations(index)),
+                ExecutionRef(arn).function_name,
             )
             for index, (arn, first_token) in enumerate(world.refs())
         )
@@ -86,6 +88,7 @@ async def aws_emulator() -> AsyncIterator[Server]:
                 each.token,
                 each.stale_token,
                 len(each.event["InitialExecutionState"]["Operations"]),
+                each.name,
             )
             for each in started
         )
@@ -108,7 +111,14 @@ async def ministack() -> AsyncIterator[Server]:
             await running.write("many-steps", many_steps(1_300)),
         ]
         held = tuple(
-            Held(each.endpoint_url, each.arn, each.token, each.stale_token, each.count)
+            Held(
+                each.endpoint_url,
+                each.arn,
+                each.token,
+                each.stale_token,
+                each.count,
+                ExecutionRef(each.arn).function_name,
+            )
             for each in written
         )
         yield Server(

@@ -9,6 +9,7 @@ import os
 import signal
 import stat
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,35 @@ async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str]:
             process.kill()
             await process.wait()
     return process.returncode, said.decode()
+
+
+@pytest.mark.usefixtures("refs_file")
+async def test_failed_operations_are_counted_without_a_token(in_environment: Emulator) -> None:
+    page = await run(PAGE)
+    world = in_environment.world
+    name = ExecutionRef(world.arn(0)).function_name
+    wanted = [
+        index
+        for index in range(len(world))
+        if ExecutionRef(world.arn(index)).function_name == name
+        and ExecutionRef(world.arn(index)).region == "eu-west-1"
+        and world.status(index) in ("FAILED", "TIMED_OUT")
+    ]
+    expected = Counter(
+        operation.get("Name") or operation["Id"]
+        for index in wanted
+        for operation in world.all_operations(index)
+        if operation["Status"] == "FAILED"
+    )
+    in_environment.log.clear()
+    counts, unread = await page.failed_operations(name, days=10_000)
+
+    assert (counts, unread) == (expected, [])
+    assert len(wanted) > 0
+    assert {entry.call for entry in in_environment.log} == {
+        "ListDurableExecutionsByFunction",
+        "GetDurableExecutionHistory",
+    }
 
 
 @pytest.mark.usefixtures("refs_file", "in_environment")

@@ -33,6 +33,12 @@ PAGE = "docs/limits.md"
 TEXT = (ROOT / PAGE).read_text(encoding="utf-8")
 
 
+CALLS = (
+    *("get_page", "iter_pages", "get_state", "fetch_many", "stream_pages"),
+    *("get_execution", "iter_history", "get_state_from_history", "list_executions"),
+)
+
+
 def value_of(text: str) -> Any:
     """A literal, or one like 64 * 1024**2."""
     if "*" in text:
@@ -48,7 +54,7 @@ def defaults_of_the_code() -> dict[str, Any]:
         for field in dataclasses.fields(kind):
             if field.init:
                 found[f"{kind.__name__}.{field.name}"] = getattr(plain, field.name)
-    for name in ("get_page", "iter_pages", "get_state", "fetch_many", "stream_pages"):
+    for name in CALLS:
         for parameter in inspect.signature(getattr(StateClient, name)).parameters.values():
             if parameter.name in ("max_items", "max_executions", "timeout_s"):
                 found[f"{name}({parameter.name})"] = parameter.default
@@ -77,6 +83,15 @@ def test_what_stands_behind_the_defaults_of_none() -> None:
     assert large.rate == 0.2 * 20_000
     assert {"us-east-1", "us-west-2", "eu-west-1"} == limits._LARGE_REGIONS
     assert shared.pace(call, "1", "eu-west-1", own_endpoint=True).rate == math.inf
+
+
+def test_the_page_has_every_quota_with_its_share() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| ([\d,]+).*? \| (\d+) % \|$", TEXT, re.MULTILINE)
+    assert {name: int(quota.replace(",", "")) for name, quota, _ in rows} == limits._QUOTAS
+    shared = Limits().shared(lambda: 0.0)
+    for name, quota, share in rows:
+        pace = shared.pace(name, "1", "eu-central-1", own_endpoint=False)
+        assert pace.rate == int(quota.replace(",", "")) * int(share) / 100
 
 
 def test_the_pace_is_the_codes() -> None:

@@ -1,4 +1,4 @@
-"""Nothing but `GET /2025-12-01/durable-executions/{arn}/state` is ever asked of Lambda.
+"""Nothing but four calls that read durable executions is ever asked of Lambda.
 
 What the permission for that is, `durastate policy` prints: `cli/test_policy.py`.
 """
@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +25,41 @@ from client.support import reading, ref_of, refs_of, without_delays
 from client.wires import Authority
 
 import durastate
-from durastate import DurastateError, ExecutionRef, Failed
+from durastate import DurastateError, ExecutionRef, Failed, StateClient
 from durastate.cli import demo
 from durastate.cli.app import run
 from durastate.emulator import Credentials, Emulator, Fault, FaultKind, FaultPlan, World
-from durastate.requests import state_path
+from durastate.requests import (
+    GET_EXECUTION,
+    GET_HISTORY,
+    GET_STATE,
+    LIST_EXECUTIONS,
+    execution_path,
+    executions_path,
+    history_path,
+    state_path,
+)
 
 from .threads import in_thread
 
 _ROOT = Path(durastate.__file__).parent
-_STATE = re.compile(r"/2025-12-01/durable-executions/[^/?]+/state")
-_PARAMETERS = {"CheckpointToken", "Marker", "MaxItems"}
+_EXECUTION = "/2025-12-01/durable-executions/[^/?]+"
+# Every path that may be asked for, and its parameters.
+_ALLOWED = {
+    GET_STATE: (f"{_EXECUTION}/state", {"CheckpointToken", "Marker", "MaxItems"}),
+    GET_HISTORY: (
+        f"{_EXECUTION}/history",
+        {"IncludeExecutionData", "Marker", "MaxItems", "ReverseOrder"},
+    ),
+    GET_EXECUTION: (_EXECUTION, {"IncludeExecutionData"}),
+    LIST_EXECUTIONS: (
+        "/2025-12-01/functions/[^/?]+/durable-executions",
+        {
+            *("DurableExecutionName", "Marker", "MaxItems", "Qualifier", "ReverseOrder"),
+            *("StartedAfter", "StartedBefore", "Statuses"),
+        },
+    ),
+}
 WORLD = World(seed=7, executions=30, operations=(3, 40))
 _LEFT_OUT = {FaultKind.STALL, FaultKind.SLOW_BODY, FaultKind.EXPIRED_CREDENTIALS}
 FAULTS = FaultPlan(rate=0.2, kinds=tuple(kind for kind in FaultKind if kind not in _LEFT_OUT))
@@ -51,21 +76,25 @@ class Recorder(Emulator):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.forbidden: list[str] = []
+        self.calls: set[str] = set()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        is_state = (
-            request.method == "GET"
-            and _STATE.fullmatch(request.raw_path.partition("?")[0]) is not None
-            and set(request.query) <= _PARAMETERS
-            and not request.can_read_body
-        )
-        if not is_state:
+        path = request.raw_path.partition("?")[0]
+        calls = {
+            call
+            for call, (pattern, parameters) in _ALLOWED.items()
+            if re.fullmatch(pattern, path) and set(request.query) <= parameters
+        }
+        if request.method != "GET" or request.can_read_body or not calls:
             self.forbidden.append(f"{request.method} {request.path}")
+        self.calls |= calls
         return await super()._handle(request)
 
 
-def assert_read_only(recorder: Recorder) -> None:
+def assert_read_only(recorder: Recorder, *calls: str) -> None:
+    """Nothing was asked for but `calls`, and each of those was."""
     assert recorder.forbidden == []
+    assert recorder.calls == set(calls)
     assert len(recorder.log) > 0
     assert {entry.method for entry in recorder.log} == {"GET"}
 
@@ -81,7 +110,7 @@ async def test_the_recorder_notices_what_is_forbidden() -> None:
             "lambda", region_name="eu-west-1", endpoint_url=recorder.endpoint_url
         ) as client:
             for call, arguments in (
-                ("get_durable_execution", {"DurableExecutionArn": WORLD.arn(0)}),
+                ("list_versions_by_function", {"FunctionName": "orders"}),
                 ("stop_durable_execution", {"DurableExecutionArn": WORLD.arn(0)}),
                 ("get_account_settings", {}),
             ):
@@ -92,7 +121,7 @@ async def test_the_recorder_notices_what_is_forbidden() -> None:
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("faults", [FaultPlan(), FAULTS], ids=["no-faults", "faults"])
-async def test_everything_public_asks_for_states_alone(faults: FaultPlan) -> None:
+async def test_everything_public_reads_and_nothing_else(faults: FaultPlan) -> None:
     async with Recorder(WORLD, faults) as recorder, reading(recorder) as client:
         without_delays(client)
         tried = 0
@@ -118,13 +147,47 @@ async def test_everything_public_asks_for_states_alone(faults: FaultPlan) -> Non
                         tried += isinstance(result, Failed) or result.error is None
             except DurastateError:
                 tried += 1
+        tried += await without_tokens(client)
         client.statistics()
-        assert tried > 10
-        assert_read_only(recorder)
+        assert tried > 40
+        assert_read_only(recorder, *_ALLOWED)
+
+
+async def without_tokens(client: StateClient) -> int:
+    """How often something was tried that needs no token."""
+    tried = 0
+    for arn in (WORLD.arn(0), WORLD.arn(1), f"{WORLD.arn(0)}-unknown"):
+        for ask in (client.get_execution, client.get_state_from_history):
+            with suppress(DurastateError):
+                await ask(arn, timeout_s=20)
+            with suppress(DurastateError):
+                await ask(arn, include_execution_data=False, timeout_s=20)
+            tried += 2
+        with suppress(DurastateError):
+            async for _ in client.iter_history(arn, reverse_order=True, max_items=5):
+                tried += 1
+    with suppress(DurastateError):
+        async for _ in client.list_executions(
+            WORLD.arn(0).rpartition(":")[0],
+            execution_name=WORLD.name(0),
+            statuses=("RUNNING", "FAILED"),
+            started_after=datetime(2020, 1, 1, tzinfo=timezone.utc),
+            started_before=datetime(2030, 1, 1, tzinfo=timezone.utc),
+            reverse_order=True,
+            qualifier="7",
+            max_items=3,
+        ):
+            tried += 1
+    refs = [ExecutionRef(WORLD.arn(at)) for at in range(20)]
+    with suppress(DurastateError):
+        async with client.fetch_many(refs, source="history", max_items=10) as results:
+            async for _ in results:
+                tried += 1
+    return tried
 
 
 @pytest.mark.asyncio
-async def test_refused_credentials_and_a_wrong_clock_ask_for_states_alone(
+async def test_refused_credentials_and_a_wrong_clock_ask_for_nothing_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDOTHER")
@@ -136,7 +199,7 @@ async def test_refused_credentials_and_a_wrong_clock_ask_for_states_alone(
         recorder.faults = FaultPlan(on={0: Fault(FaultKind.WRONG_CLOCK)})
         await client.get_state(ref_of(recorder))
         assert [entry.status for entry in recorder.log] == [403, 403, 200]
-        assert_read_only(recorder)
+        assert_read_only(recorder, GET_STATE)
 
 
 # Through the command
@@ -217,7 +280,7 @@ def test_every_command_asks_for_states_alone(
     if name in ASKS_NOBODY:
         assert len(recorder.log) == 0
     else:
-        assert_read_only(made[-1])
+        assert_read_only(made[-1], GET_STATE)
 
 
 # In the source
@@ -238,7 +301,7 @@ def texts(tree: ast.AST) -> Iterator[str]:
             yield node.value
 
 
-def test_one_path_is_built_and_it_is_that_of_the_model() -> None:
+def test_four_paths_are_built_and_they_are_those_of_the_model() -> None:
     found = {
         (name, text)
         for name, tree in sources().items()
@@ -249,11 +312,20 @@ def test_one_path_is_built_and_it_is_that_of_the_model() -> None:
     assert found == {("requests.py", "/2025-12-01"), ("aws.py", "/2016-08-19/account-settings")}
     tree = sources()["requests.py"]
     functions = [node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    assert [name for name in functions if "path" in name] == ["state_path"]
+    paths = {
+        GET_STATE: state_path,
+        GET_HISTORY: history_path,
+        GET_EXECUTION: execution_path,
+        LIST_EXECUTIONS: executions_path,
+    }
+    assert [name for name in functions if "path" in name] == [
+        path.__name__ for path in paths.values()
+    ]
     model = botocore.session.get_session().get_service_model("lambda")
-    http = model.operation_model("GetDurableExecutionState").http
-    assert http["method"] == "GET"
-    assert state_path("an-arn") == http["requestUri"].replace("{DurableExecutionArn}", "an-arn")
+    for call, path in paths.items():
+        http = model.operation_model(call).http
+        assert http["method"] == "GET"
+        assert path("a-key") == re.sub(r"\{\w+\}", "a-key", http["requestUri"])
 
 
 def test_every_http_request_is_a_get() -> None:

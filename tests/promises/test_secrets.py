@@ -48,6 +48,7 @@ from durastate import (
     RetryPolicy,
     ServiceError,
     StateClient,
+    decode_history,
     decode_page,
 )
 from durastate.cli import demo, progress
@@ -62,14 +63,21 @@ from durastate.emulator import (
     World,
     session_with,
 )
+from durastate.executions import decode_execution
+from durastate.testing import Response, ScriptedTransport
 
 from .canaries import (
     ARN,
     CANARIES,
+    ERROR_MESSAGE,
+    INPUT,
     KEYS,
     OTHER_TOKEN,
     PROXY_PASSWORD,
+    RESULT,
+    STACK,
     TOKEN,
+    UNKNOWN,
     found,
     operations,
     world,
@@ -228,6 +236,22 @@ async def test_no_canary_comes_out_of_any_fault(kind: FaultKind) -> None:
     assert found("\n".join([*said, *log.texts])) == []
 
 
+# What a described execution may have that the embedded service's have not.
+MORE_OF_IT = {
+    "InputPayload": INPUT.value,
+    "Result": RESULT.value,
+    "Error": {"ErrorMessage": ERROR_MESSAGE.value, "StackTrace": [STACK.value]},
+    "TraceHeader": {"XAmznTraceId": UNKNOWN.value},
+    "DurableConfig": {"ExecutionTimeout": 60, "Unknown": UNKNOWN.value},
+    "Unknown": UNKNOWN.value,
+}
+
+
+def a_function() -> str:
+    """The function of the execution that is read."""
+    return ExecutionRef(world().arn(0)).function_name
+
+
 def an_event() -> dict[str, Any]:
     return {
         "DurableExecutionArn": ARN,
@@ -241,7 +265,8 @@ async def test_no_canary_is_in_the_repr_of_any_public_object() -> None:
     events: list[durastate.Event] = []
     with everything_logged() as log:
         async with forwarding() as proxy, Emulator(world(), credentials=KEYS) as emulator:
-            session, told = canary_session(), {"hooks": [events.append]}
+            told = {"hooks": [events.append], "region_name": "eu-west-1"}
+            session = canary_session()
             async with canary_client(emulator, proxy.url, session=session, **told) as client:
                 ref = ref_of(emulator)
                 for kind, first in ((FaultKind.THROTTLE, 1), (FaultKind.SERVICE_ERROR, 3)):
@@ -252,11 +277,19 @@ async def test_no_canary_is_in_the_repr_of_any_public_object() -> None:
                     results = [result async for result in many]
                 async with client.stream_pages([ref]) as pages:
                     results += [result async for result in pages]
+                emulator.faults = FaultPlan()
+                async with client.fetch_many([ref], source="history") as many:
+                    results += [result async for result in many]
+                folded = await client.get_state_from_history(ref.arn)
+                histories = [page async for page in client.iter_history(ref.arn)]
+                summaries = [each async for each in client.list_executions(a_function())]
+                described = await client.get_execution(ref.arn)
+                full = decode_execution(json.dumps(described.to_dict() | MORE_OF_IT).encode())
                 event = ExecutionRef.from_event(an_event())
                 kept = await client.get_state(event)
                 details = [
                     getattr(operation, name)
-                    for operation in state.operations
+                    for operation in (*state.operations, *folded.operations)
                     for name in dir(operation)
                     if re.fullmatch("[a-z].*_details", name)
                     and getattr(operation, name) is not None
@@ -264,9 +297,12 @@ async def test_no_canary_is_in_the_repr_of_any_public_object() -> None:
                 things = [
                     *(ref, event, client, client.statistics(), state, kept, many, pages),
                     *(state.execution, *state.operations, *details, *results),
+                    *(folded, *folded.operations, *histories, *histories[0], *summaries),
+                    *(described, described.status, full, full.error, full.trace_header),
+                    full.durable_config,
                     *(each.error for each in details if getattr(each, "error", None)),
                     *(Limits(), RetryPolicy(), decode_page(b'{"Operations":[]}')),
-                    *(results[-1].page, results[-1].page.operations),  # type: ignore[union-attr]
+                    *(results[2].page, results[2].page.operations),  # type: ignore[union-attr]
                     *(state.operations[0].type, state.operations[0].status),
                     *(client._account, calls_of(client), calls_of(client)._transport),
                     *client._account._endpoints.values(),
@@ -275,7 +311,10 @@ async def test_no_canary_is_in_the_repr_of_any_public_object() -> None:
                     *(*events, Resumed("eu-west-1", 1.5)),
                     Paused("eu-west-1", str(results[1].error)),
                 ]
-                assert isinstance(results[-1], FetchedPage)
+                assert isinstance(results[2], FetchedPage)
+                assert INPUT.core in json.dumps(
+                    [described.to_dict(), histories[0].events[0].to_dict()]
+                )
                 said = [*map(shown, things), shown(vars(client))]
     classes = {
         each
@@ -320,6 +359,29 @@ async def no_profile(_: Emulator, __: str) -> None:
         pass
 
 
+async def no_function(emulator: Emulator, proxy: str) -> None:
+    options: dict[str, Any] = {"session": canary_session(), "region_name": "eu-west-1"}
+    async with canary_client(emulator, proxy, **options) as client:
+        async for _ in client.list_executions("nobodys"):
+            pass
+
+
+async def no_beginning(_: Emulator, __: str) -> None:
+    told = {"EventType": "StepStarted", "Id": "s", "EventId": 1, "EventTimestamp": 1}
+    page = {"Events": [told | {"Name": UNKNOWN.value, "Unknown": UNKNOWN.value}]}
+    transport = ScriptedTransport([Response(200, {}, json.dumps(page).encode())])
+    async with transport.client() as client:
+        await client.get_state_from_history(ARN)
+
+
+async def broken_history(_: Emulator, __: str) -> None:
+    decode_history(json.dumps({"Events": [{"Name": [UNKNOWN.value]}]}).encode())
+
+
+async def broken_description(_: Emulator, __: str) -> None:
+    decode_execution(json.dumps(MORE_OF_IT | {"Error": ERROR_MESSAGE.value}).encode())
+
+
 async def wrong_event(_: Emulator, __: str) -> None:
     ExecutionRef.from_event(an_event() | {"CheckpointToken": [TOKEN.value]})
 
@@ -358,6 +420,10 @@ OTHER_ERRORS: dict[str, tuple[Callable[[Emulator, str], Any], str]] = {
     "an-empty-token": (_reader(ref=ExecutionRef(ARN, "")), "InvalidRefError"),
     "a-whole-call-too-slow": (_reader(timeout_s=0.1), "DeadlineError"),
     "an-endpoint-that-stays-away": (an_outage_too_long, "OutageError"),
+    "a-function-of-nobodys": (no_function, "FunctionNotFoundError"),
+    "a-history-without-its-beginning": (no_beginning, "IncompleteHistoryError"),
+    "a-history-of-another-form": (broken_history, "DecodingError"),
+    "a-description-of-another-form": (broken_description, "DecodingError"),
     "refused-keys": (bad_credentials, "CredentialsError"),
     "a-proxy-that-is-not-there": (nobody_there, "TransportError"),
     "an-unknown-profile": (no_profile, "ConfigurationError"),

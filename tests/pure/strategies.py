@@ -35,10 +35,15 @@ ARN = (
 
 
 @cache
-def get_state_model() -> OperationModel:
-    """The installed botocore's model of GetDurableExecutionState."""
+def call_model(operation: str) -> OperationModel:
+    """The installed botocore's model of a call."""
     service = ServiceModel(Loader().load_service_model("lambda", "service-2"), "lambda")
-    return service.operation_model("GetDurableExecutionState")
+    return service.operation_model(operation)
+
+
+def get_state_model() -> OperationModel:
+    """That of GetDurableExecutionState."""
+    return call_model("GetDurableExecutionState")
 
 
 # Requests
@@ -64,6 +69,16 @@ def arns(draw: st.DrawFn) -> str:
         f":function:{draw(_WORD)}:{draw(_VERSIONS)}"
         f"/durable-execution/{draw(_WORD)}/{draw(_WORD)}"
     )
+
+
+@st.composite
+def function_names(draw: st.DrawFn) -> str:
+    """Names, partial ARNs and ARNs, each with a version, an alias or neither."""
+    account = draw(st.text("0123456789", min_size=12, max_size=12))
+    arn = f"arn:{draw(_PARTITIONS)}:lambda:{draw(REGIONS)}:{account}:function:"
+    start = draw(st.sampled_from(("", f"{account}:function:", arn)))
+    end = draw(st.one_of(st.just(""), _VERSIONS.map(":{}".format), st.just(":live")))
+    return f"{start}{draw(_WORD)}{end}"
 
 
 # Keys of AWS's emulator, and keys that a hand-written server might use.
@@ -94,6 +109,9 @@ _ZONES = st.one_of(
     st.just(timezone.utc),
     st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes))),
 )
+
+
+moments = st.builds(lambda moment, zone: moment.replace(tzinfo=zone), _MOMENTS, _ZONES)
 
 
 @st.composite

@@ -15,7 +15,7 @@ from botocore.model import Shape
 
 import durastate
 
-from .strategies import get_state_model
+from .strategies import call_model, get_state_model
 
 _REPOSITORY = Path(__file__).parents[2]
 _TABLE = _REPOSITORY / "docs" / "api-coverage.md"
@@ -99,28 +99,56 @@ def members(shape: Shape, path: str = "") -> Iterator[str]:
 
 
 _OPERATION = get_state_model().output_shape.members["Operations"].member
+_EVENT = call_model("GetDurableExecutionHistory").output_shape.members["Events"].member
 
 
-def test_every_argument_of_the_model_has_a_row_and_no_other() -> None:
-    assert things("argument") == set(get_state_model().input_shape.members)
+# How the rows of each call begin.
+CALLS = {
+    "": "GetDurableExecutionState",
+    "listing ": "ListDurableExecutionsByFunction",
+    "description ": "GetDurableExecution",
+    "history ": "GetDurableExecutionHistory",
+}
+calls = pytest.mark.parametrize(("kind", "call"), CALLS.items(), ids=CALLS.values())
 
 
-def test_every_member_of_the_model_has_a_row_and_no_other() -> None:
-    assert things("member") == set(members(get_state_model().output_shape))
+@calls
+def test_every_argument_of_the_model_has_a_row_and_no_other(kind: str, call: str) -> None:
+    assert things(f"{kind}argument") == set(call_model(call).input_shape.members)
 
 
-@pytest.mark.parametrize(("kind", "member"), [("type", "Type"), ("status", "Status")])
-def test_every_enum_value_of_the_model_has_a_row_and_no_other(kind: str, member: str) -> None:
-    assert things(kind) == set(_OPERATION.members[member].enum)
+@calls
+def test_every_member_of_the_model_has_a_row_and_no_other(kind: str, call: str) -> None:
+    found = set(members(call_model(call).output_shape))
+    if kind == "history ":
+        # What is inside an event's details is there in wire form.
+        found = {path for path in found if path.count(".") < 2}
+    assert things(f"{kind}member") == found
 
 
-def test_every_error_of_the_model_has_a_row_and_no_other() -> None:
-    assert things("error") == {shape.name for shape in get_state_model().error_shapes}
+@calls
+def test_every_error_of_the_model_has_a_row_and_no_other(kind: str, call: str) -> None:
+    assert things(f"{kind}error") == {shape.name for shape in call_model(call).error_shapes}
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [
+        ("type", _OPERATION.members["Type"]),
+        ("status", _OPERATION.members["Status"]),
+        ("execution status", call_model("GetDurableExecution").output_shape.members["Status"]),
+        ("event type", _EVENT.members["EventType"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_every_enum_value_of_the_model_has_a_row_and_no_other(kind: str, shape: Any) -> None:
+    assert things(kind) == set(shape.enum)
 
 
 def test_every_enum_of_the_library_is_covered() -> None:
     assert things("type") == set(durastate.OperationType)
     assert things("status") == set(durastate.OperationStatus)
+    assert things("execution status") == set(durastate.ExecutionStatus)
 
 
 def test_no_two_rows_are_about_the_same() -> None:

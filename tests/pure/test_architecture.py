@@ -28,6 +28,7 @@ _CORE = (
     "outages",
     "hooks",
     "history",
+    "executions",
     "responses",
     "aws",
     "http1",
@@ -35,7 +36,10 @@ _CORE = (
     "transport",
     "bulk",
     "calls",
+    "targets",
     "walk",
+    "whole",
+    "many",
 )
 MAY_IMPORT = {
     "errors": set(),
@@ -51,6 +55,7 @@ MAY_IMPORT = {
     "outages": {"errors"},
     "hooks": set(),
     "history": {"errors", "models", "decoding"},
+    "executions": {"errors", "models", "decoding"},
     "responses": {"errors", "models", "decoding", "requests", "retries"},
     "aws": {"errors", "signing"},
     "http1": {"errors", "gates"},
@@ -63,9 +68,16 @@ MAY_IMPORT = {
         *("errors", "gates", "hooks", "limits", "outages", "pace", "requests", "responses"),
         *("retries", "transport"),
     },
-    "walk": {
-        *("errors", "models", "decoding", "refs", "requests", "pace", "gates", "hooks", "calls"),
+    "targets": {
+        *("calls", "decoding", "errors", "executions", "history", "models", "pace", "refs"),
+        "requests",
     },
+    "walk": {"calls", "decoding", "errors", "gates", "hooks", "requests", "targets"},
+    "whole": {
+        *("calls", "errors", "gates", "history", "models", "refs", "retries", "targets"),
+        "walk",
+    },
+    "many": {"bulk", "calls", "errors", "gates", "refs", "targets", "walk", "whole"},
     "client": set(_CORE),
     "": {*_CORE, "client"},
     "cli": {*_CORE, "client", "emulator", ""},

@@ -17,22 +17,28 @@ from durastate import (
     CredentialsError,
     DeadlineError,
     DecodingError,
+    DurableConfig,
     DurastateError,
     EncryptionKeyError,
     ErrorObject,
     Event,
+    ExecutionDescription,
     ExecutionDetails,
     ExecutionDone,
     ExecutionNotFoundError,
     ExecutionRef,
     ExecutionState,
+    ExecutionStatus,
+    ExecutionSummary,
     Failed,
     Fetched,
     FetchedPage,
     FetchResult,
+    FunctionNotFoundError,
     HistoryEvent,
     HistoryPage,
     Hook,
+    IncompleteHistoryError,
     InvalidRefError,
     InvalidRequestError,
     InvalidTokenError,
@@ -57,6 +63,7 @@ from durastate import (
     StepDetails,
     Throttled,
     ThrottledError,
+    TraceHeader,
     TransportError,
     WaitDetails,
     decode_history,
@@ -200,6 +207,65 @@ async def many_executions(client: StateClient, refs: list[ExecutionRef]) -> None
                     assert_never(step)
 
 
+async def without_tokens(client: StateClient, arn: str, moment: datetime) -> None:
+    found = client.list_executions(
+        "orders",
+        qualifier="7",
+        execution_name="order-1",
+        statuses=[ExecutionStatus.FAILED, "TIMED_OUT"],
+        started_after=moment,
+        started_before=moment,
+        reverse_order=True,
+        max_items=100,
+    )
+    async for summary in found:
+        assert_type(summary, ExecutionSummary)
+        described(summary)
+    execution = await client.get_execution(arn, include_execution_data=False, timeout_s=5)
+    assert_type(execution, ExecutionDescription)
+    assert_type(execution.version, str | None)
+    assert_type(execution.input_payload, str | None)
+    assert_type(execution.result, str | None)
+    assert_type(execution.error, ErrorObject | None)
+    assert_type(execution.execution_data_included, bool | None)
+    assert_type(execution.trace_header, TraceHeader | None)
+    assert_type(execution.durable_config, DurableConfig | None)
+    if execution.trace_header and execution.durable_config:
+        assert_type(execution.trace_header.x_amzn_trace_id, str | None)
+        assert_type(execution.durable_config.kms_key_arn, str | None)
+        assert_type(execution.durable_config.retention_period_in_days, int | None)
+        assert_type(execution.durable_config.execution_timeout, int | None)
+    described(execution)
+    async for page in client.iter_history(
+        arn, include_execution_data=False, reverse_order=True, marker=None, max_items=5
+    ):
+        assert_type(page, HistoryPage)
+    state = await client.get_state_from_history(
+        arn, include_execution_data=False, max_items=5, timeout_s=5
+    )
+    assert_type(state, ExecutionState)
+    refs = (ExecutionRef(arn) for _ in range(3))
+    async with client.fetch_many(
+        refs, source="history", include_execution_data=False, max_executions=8
+    ) as results:
+        async for result in results:
+            narrowed_by_match(result)
+    counted = client.statistics()
+    assert_type(counted.events, int)
+    assert_type(counted.executions, int)
+
+
+def described(summary: ExecutionSummary) -> None:
+    assert_type(summary.arn, str)
+    assert_type(summary.name, str)
+    assert_type(summary.function_arn, str)
+    assert_type(summary.status, ExecutionStatus | str)
+    assert_type(summary.start_timestamp, datetime)
+    assert_type(summary.end_timestamp, datetime | None)
+    assert_type(summary.kms_key_arn, str | None)
+    assert_type(summary.to_dict(), dict[str, Any])
+
+
 def states(state: ExecutionState) -> None:
     assert_type(state.arn, str)
     source: Literal["state", "event", "history"] = state.source
@@ -307,7 +373,9 @@ def remedies(error: DurastateError) -> str:
     match error:
         case ThrottledError() | InvalidTokenError() | InvalidRequestError():
             assert_type(error.retryable, bool)
-        case ExecutionNotFoundError() | AccessDeniedError() | EncryptionKeyError():
+        case ExecutionNotFoundError() | FunctionNotFoundError():
+            assert_type(error.code, str)
+        case AccessDeniedError() | EncryptionKeyError():
             assert_type(error.status, int)
         case ServiceError():
             assert_type(error.request_id, str | None)
@@ -322,7 +390,7 @@ def remedies(error: DurastateError) -> str:
             assert_type(error.connected, bool)
         case DecodingError():
             return error.path
-        case PaginationError() | StateTooLargeError():
+        case PaginationError() | IncompleteHistoryError() | StateTooLargeError():
             return str(error)
         case CredentialsError() | InvalidRefError() | MissingTokenError():
             return str(error)
@@ -340,7 +408,8 @@ def seconds_told(event: Event) -> float:
         case Retrying() | Throttled():
             return event.delay_s
         case PageRead():
-            return event.operations
+            assert_type(event.operation, str)
+            return event.items
         case ExecutionDone():
             assert_type(event.error, str | None)
             return event.seconds

@@ -336,19 +336,27 @@ def emulator(latency: float, **options: Any) -> None:
 )
 @click.option("--region", metavar="REGION", help="Where it is; also says the partition.")
 @click.option("--account", metavar="ID", help="Whose it is, twelve digits.")
-def policy(*, functions: tuple[str, ...], region: str | None, account: str | None) -> None:
+@click.option(
+    "--without-tokens",
+    is_flag=True,
+    help="What reading without checkpoint tokens needs instead: to list, to describe, histories.",
+)
+def policy(
+    *, functions: tuple[str, ...], region: str | None, account: str | None, without_tokens: bool
+) -> None:
     """Print the least IAM policy that durastate needs.
 
     One action, lambda:GetDurableExecutionState, on the executions of the functions that are
     named. Asks nobody.
 
     \b
-    Example:
+    Examples:
       durastate policy --function order-flow --region eu-west-1 --account 123456789012
+      durastate policy --without-tokens
     """
     from .policy import print_policy
 
-    print_policy(functions, region, account)
+    print_policy(functions, region, account, without_tokens=without_tokens)
 
 
 @commands.command()

@@ -6,6 +6,9 @@ version never matches one, and neither does an alias, so the resource ends in `N
 a version. Source: AWS Lambda Developer Guide, "Security and permissions for Lambda durable
 functions", whose minimal policy has GetDurableExecutionState with such a resource. That page does
 not say in so many words which resource this one call takes.
+
+ListDurableExecutionsByFunction alone is authorized against the function's ARN as the request names
+it, so `NAME` for a request without a version and `NAME:VERSION` for one with it (same guide).
 """
 
 from __future__ import annotations
@@ -16,7 +19,9 @@ from typing import Any
 
 import click
 
-_ACTION = "lambda:GetDurableExecutionState"
+_WITH_TOKENS = "lambda:GetDurableExecutionState"
+_WITHOUT_TOKENS = ["lambda:GetDurableExecution", "lambda:GetDurableExecutionHistory"]
+_LIST = "lambda:ListDurableExecutionsByFunction"
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _VERSION = re.compile(r"[0-9]+|\$LATEST(?:\.PUBLISHED)?")
 _REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-[0-9]+")
@@ -33,24 +38,41 @@ _PARTITIONS = {
 }
 
 
-def print_policy(functions: tuple[str, ...], region: str | None, account: str | None) -> None:
+def print_policy(
+    functions: tuple[str, ...], region: str | None, account: str | None, *, without_tokens: bool
+) -> None:
     """Print it on stdout, as JSON."""
-    click.echo(json.dumps(policy(functions, region, account), indent=2))
+    document = policy(functions, region, account, without_tokens=without_tokens)
+    click.echo(json.dumps(document, indent=2))
 
 
-def policy(functions: tuple[str, ...], region: str | None, account: str | None) -> dict[str, Any]:
+def policy(
+    functions: tuple[str, ...],
+    region: str | None,
+    account: str | None,
+    *,
+    without_tokens: bool = False,
+) -> dict[str, Any]:
     """The policy document for these functions, by name or ARN; for all functions without any."""
     _check("--region", region, _REGION, "a Region such as eu-west-1")
     _check("--account", account, _ACCOUNT, "the twelve digits of an account")
-    resources = [_resource(function, region, account) for function in functions]
+    named = [_named(function, region, account) for function in functions]
+    resources = [f"{start}{_executions(function)}" for start, function in named]
     if not resources:
         resources = [_arn(region, account, "*")]
-    statement = {
-        "Effect": "Allow",
-        "Action": _ACTION,
-        "Resource": resources[0] if len(resources) == 1 else resources,
-    }
-    return {"Version": "2012-10-17", "Statement": [statement]}
+    if not without_tokens:
+        return _document(_statement(_WITH_TOKENS, resources))
+    listed = [f"{start}{each}" for start, function in named for each in _requests(function)]
+    return _document(_statement(_WITHOUT_TOKENS, resources), _statement(_LIST, listed or resources))
+
+
+def _document(*statements: dict[str, Any]) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
+def _statement(action: str | list[str], resources: list[str]) -> dict[str, Any]:
+    resource = resources[0] if len(resources) == 1 else resources
+    return {"Effect": "Allow", "Action": action, "Resource": resource}
 
 
 def partition_of(region: str | None) -> str:
@@ -59,9 +81,10 @@ def partition_of(region: str | None) -> str:
     return _PARTITIONS.get(next(starts, ""), "aws")
 
 
-def _resource(function: str, region: str | None, account: str | None) -> str:
+def _named(function: str, region: str | None, account: str | None) -> tuple[str, str]:
+    """The start of a function's ARN, and `NAME` or `NAME:VERSION`."""
     if not function.startswith("arn:"):
-        return _arn(region, account, _executions(function))
+        return _arn(region, account, ""), function
     if region is not None or account is not None:
         raise click.UsageError("--function: an ARN names its own Region and account")
     parts = function.split(":", 6)
@@ -71,7 +94,7 @@ def _resource(function: str, region: str | None, account: str | None) -> str:
     _check("--function", parts[4], _ACCOUNT, "an account in its ARN")
     if not re.fullmatch("aws[a-z-]*", parts[1]):
         raise click.UsageError("--function: expected a partition such as aws in its ARN")
-    return ":".join([*parts[:6], _executions(parts[6])])
+    return ":".join([*parts[:6], ""]), parts[6]
 
 
 def _arn(region: str | None, account: str | None, executions: str) -> str:
@@ -87,6 +110,12 @@ def _executions(function: str) -> str:
         return f"{name}:*"
     _check("--function", version, _VERSION, "a version; aliases are in no execution's ARN")
     return f"{name}:{version}/durable-execution/*"
+
+
+def _requests(function: str) -> list[str]:
+    """How a request may name a function whose executions it lists; checked already."""
+    name, separator, _ = function.partition(":")
+    return [name, function if separator else f"{name}:*"]
 
 
 def _check(option: str, value: str | None, form: re.Pattern[str], expected: str) -> None:

@@ -30,7 +30,11 @@ _DEFAULT_ITEMS = 100
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request. `number` counts from 0, `at` is its time on the loop's clock."""
+    """One request. `number` counts from 0, `at` is its time on the loop's clock.
+
+    `arn` is the execution's, or of a listing the function's name. `query` has all parameters,
+    each with its values.
+    """
 
     number: int
     at: float
@@ -40,6 +44,7 @@ class Asked:
     max_items: int | None = None
     marker: str | None = field(default=None, repr=False)
     checkpoint_token: str | None = field(default=None, repr=False)
+    query: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +194,8 @@ def paged(states: Mapping[str, Sequence[Wire]]) -> Callable[[Asked], Response]:
 
 
 def _asked(request: Request, number: int, at: float) -> Asked:
-    given = {name: values[0] for name, values in parse_qs(request.query).items()}
+    query = parse_qs(request.query)
+    given = {name: values[0] for name, values in query.items()}
     items = given.get("MaxItems")
     return Asked(
         number=number,
@@ -200,4 +206,5 @@ def _asked(request: Request, number: int, at: float) -> Asked:
         max_items=None if items is None else int(items),
         marker=given.get("Marker"),
         checkpoint_token=given.get("CheckpointToken"),
+        query=query,
     )
