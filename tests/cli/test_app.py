@@ -21,7 +21,16 @@ COMMANDS = sorted(commands.commands)
 
 
 def test_these_are_the_commands() -> None:
-    assert COMMANDS == ["completion", "demo", "emulator", "fetch", "get", "policy"]
+    assert COMMANDS == [
+        "completion",
+        "demo",
+        "emulator",
+        "fetch",
+        "get",
+        "policy",
+        "query",
+        "verify",
+    ]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -101,7 +110,7 @@ def test_without_its_extra_the_command_says_what_to_install(tmp_path: Path) -> N
     assert (done.code, "pip install 'durastate[cli]'" in done.err) == (255, True)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["fetch", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["fetch", "--help"], ["query", "--help"]])
 def test_help_loads_nothing_that_it_does_not_need(arguments: list[str]) -> None:
     # How long that takes is measured by `python -m benchmarks imports`.
     code = (
@@ -122,6 +131,7 @@ def test_help_loads_nothing_that_it_does_not_need(arguments: list[str]) -> None:
         "yarl",
         "durastate.emulator",
     }
+    heavy |= {"pyarrow", "duckdb", "durastate.audit"}
     assert not loaded & heavy
     assert {name for name in loaded if name.startswith("durastate.cli.")} == {
         f"durastate.cli.{name}" for name in ("app", "ending", "options", "streams")

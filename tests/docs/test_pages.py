@@ -13,6 +13,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Pages whose examples have tests of their own here.
 TESTED = {
     "README.md",
+    "audit.md",
     "bulk.md",
     "emulator.md",
     "errors.md",

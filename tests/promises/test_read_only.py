@@ -18,6 +18,7 @@ from typing import Any
 import botocore.session
 import pytest
 from aiohttp import web
+from audit.support import written
 from botocore import xform_name
 from cli.support import KEYS, write_refs
 from cli.test_app import COMMANDS
@@ -242,6 +243,14 @@ def completion(_: Path) -> Iterator[tuple[int, list[str]]]:
     yield 0, ["completion", "bash"]
 
 
+def verify(path: Path) -> Iterator[tuple[int, list[str]]]:
+    yield 0, ["verify", str(written(path / "audit", 1))]
+
+
+def query(path: Path) -> Iterator[tuple[int, list[str]]]:
+    yield 0, ["query", str(written(path / "audit", 1)), "from executions"]
+
+
 def just_demo(_: Path) -> Iterator[tuple[int, list[str]]]:
     yield 0, ["demo"]
 
@@ -251,11 +260,13 @@ CASES: dict[str, Callable[[Path], Iterator[tuple[int, list[str]]]]] = {
     "fetch": fetch,
     "policy": policy,
     "completion": completion,
+    "verify": verify,
+    "query": query,
     "demo": just_demo,
 }
 # It serves and asks nobody.
 SERVES = {"emulator"}
-ASKS_NOBODY = {"policy", "completion"}
+ASKS_NOBODY = {"policy", "completion", "verify", "query"}
 
 
 def test_every_command_is_covered() -> None:

@@ -80,7 +80,8 @@ MAY_IMPORT = {
     "many": {"bulk", "calls", "errors", "gates", "refs", "targets", "walk", "whole"},
     "client": set(_CORE),
     "": {*_CORE, "client"},
-    "cli": {*_CORE, "client", "emulator", ""},
+    "audit": {"errors", "models", "refs", ""},
+    "cli": {*_CORE, "client", "audit", "emulator", ""},
     "emulator": {"models", "errors", "requests"},
     "testing": {
         *("client", "emulator", "errors", "gates", "hooks", "limits", "requests", "retries"),
@@ -90,6 +91,7 @@ MAY_IMPORT = {
 # For the version in the user agent; this runs long after the package has been imported.
 _ALLOWED_LATE = {("aws", "__version__")}
 _HEAVY = {"aiobotocore", "botocore", "aiohttp", "yarl"}
+_OF_AUDIT = {"pyarrow", "duckdb"}
 _MAY_BE_HEAVY = {"aws", "over_aiohttp", "emulator", "cli"}
 
 
@@ -171,6 +173,14 @@ def test_only_the_edge_uses_aiobotocore_botocore_and_aiohttp(name: str) -> None:
             assert not tops & _HEAVY, f"{path.name}: line {statement.lineno}"
 
 
+@pytest.mark.parametrize("name", sorted(set(parts()) - {"audit"}))
+def test_only_the_audit_uses_pyarrow_and_duckdb(name: str) -> None:
+    for path in parts()[name]:
+        for statement in statements(path, typing_too=False):
+            tops = {imported.split(".")[0] for imported in absolute(path, statement)}
+            assert not tops & _OF_AUDIT, f"{path.name}: line {statement.lineno}"
+
+
 def fresh_interpreter(code: str) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)"],
@@ -185,7 +195,7 @@ def fresh_interpreter(code: str) -> list[str]:
 def test_no_name_of_durastate_loads_anything_heavy() -> None:
     loaded = {name.split(".")[0] for name in fresh_interpreter("from durastate import *")}
     assert "durastate" in loaded
-    assert not loaded & (_HEAVY | {"click", "rich", "boto3"})
+    assert not loaded & (_HEAVY | _OF_AUDIT | {"click", "rich", "boto3"})
 
 
 def test_no_name_of_durastate_loads_the_command_or_what_is_for_tests() -> None:

@@ -37,8 +37,9 @@ def commands(context: click.Context) -> None:
     Results go to stdout, everything else to stderr. A checkpoint token is never an argument.
 
     \b
-    Exit codes: 0 complete, 2 some executions failed, 130 interrupted, 252 usage,
-    253 configuration or credentials, 254 the service, 255 anything else.
+    Exit codes: 0 complete, 2 some executions failed or verify found something wrong,
+    130 interrupted, 252 usage, 253 configuration or credentials, 254 the service,
+    255 anything else.
 
     \b
     Examples:
@@ -186,6 +187,55 @@ def fetch(
         max_items=max_items,
     )
     return run_fetch(job, Connection(**connection))
+
+
+@commands.command()
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+def verify(*, directory: Path) -> int:
+    """Check that the directory of an audit is as it was written.
+
+    Every file by its SHA-256, every execution once and with the operations that were read, and
+    the digest of it all, which is the same whenever the same was read. What is wrong goes to
+    stdout, a line each, and the exit code is 2. Needs the extra audit.
+
+    \b
+    Example:
+      durastate verify audit
+    """
+    from .verify import run_verify
+
+    return run_verify(directory)
+
+
+@commands.command()
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("sql")
+@click.option(
+    "--format",
+    "output",
+    type=click.Choice(("table", "json", "csv")),
+    default="table",
+    show_default=True,
+    help="Columns for reading, long texts cut; one JSON array; CSV, in which a text that a "
+    "spreadsheet would take for a formula has an apostrophe before it.",
+)
+def query(*, directory: Path, sql: str, output: str) -> None:
+    """Ask the tables of an audit, in SQL.
+
+    The tables are executions, operations and failures; DESCRIBE operations shows the columns of
+    one. The SQL is DuckDB's: one statement, which reads and reaches nothing but these tables.
+    Times are UTC. Needs the extra audit.
+
+    \b
+    Examples:
+      durastate query audit "select status, count(*) from executions group by all"
+      durastate query audit "describe operations"
+      durastate query audit --format csv \\
+        "select arn, name, attempt from operations where attempt > 3" > retried.csv
+    """
+    from .query import run_query
+
+    run_query(directory, sql, output)
 
 
 @commands.command()

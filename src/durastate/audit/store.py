@@ -1,0 +1,387 @@
+"""The directory that an audit writes into, whatever ends the run.
+
+Executions are gathered and saved as a *part*, a file of bounded size, every so many operations,
+bytes or seconds: announced in the journal, written under a temporary name, forced to the disk,
+renamed, and entered in the journal with its executions in one transaction. A run that is killed
+loses at most the part that it was gathering, and those executions are read again; what it left
+half done is removed at the next opening.
+
+An execution that is read anew is entered again, so that its old rows are dead. `finish` rewrites
+the parts that hold dead rows, merges small ones, writes the tables of executions and failures
+from the journal, and last of all the manifest, which is what readers go by: until then it names
+the files of the finish before, and they are still there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Self
+
+import orjson
+
+from durastate import __version__
+from durastate.errors import DurastateError
+from durastate.models import ExecutionState
+
+from . import journal as journals
+from . import manifest as manifests
+from .compaction import compact
+from .errors import DirectoryError
+from .files import lock, new_file, sha256_of, temporary_name, writing
+from .journal import CLOSED, Counts, File, Journal, Read
+from .manifest import ContentDigest, Manifest, ManifestFile, check_version, read_manifest
+from .parts import Parts
+from .rows import ExecutionRow, clean, microseconds, row_of, summary_of
+from .schema import FORMATS, PAYLOADS, SCHEMA_VERSION, TABLES, Format, Payloads, Table
+from .tables import Encoded, encode, operations_table, rows_table
+
+_PART_OPERATIONS = 25_000
+_PART_BYTES = 16 * 1024**2
+_SAVE_EVERY_S = 30.0
+_BYTES_OF_A_ROW = 1_000  # about what an execution takes besides its operations
+
+
+class Store:
+    """An open audit directory; nobody else writes into it meanwhile. Not for two threads at once.
+
+    Every method may block for a part's writing, a fraction of a second. `WriteError` means that
+    the disk does not take more: close it, and the same command goes on later.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        journal: Journal,
+        lock_descriptor: int,
+        *,
+        format: Format,  # noqa: A002
+        payloads: Payloads,
+        refresh: bool,
+        part_operations: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self.directory = directory
+        self.format = format
+        self.payloads = payloads
+        self._journal = journal
+        self._lock = lock_descriptor
+        self._refresh = refresh
+        self._part_operations = part_operations
+        self._clock = clock
+        self._parts = Parts(directory, journal, format)
+        self._run = int(journal.setting("run") or 0) + 1
+        self._reads: dict[str, tuple[Read, Encoded]] = {}
+        self._failures: dict[str, dict[str, Any]] = {}
+        self._operations = 0
+        self._bytes = 0
+        self._since = 0.0
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path,
+        *,
+        format: Format = "parquet",  # noqa: A002
+        payloads: Payloads = "none",
+        refresh: bool = False,
+        part_operations: int = _PART_OPERATIONS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> Self:
+        """Begin an audit in a directory, or go on with one.
+
+        With `refresh`, executions that were still running when they were read are needed again.
+        `DirectoryError` where the directory holds something else, was written with another
+        schema version, format or `payloads`, has been changed since, or is in use.
+        """
+        assert format in FORMATS
+        assert payloads in PAYLOADS
+        if directory.exists() and not directory.is_dir():
+            raise DirectoryError(directory, "is no directory")
+        with writing(directory):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            in_use = _check_ours(directory)
+        lock_descriptor = lock(directory)
+        try:
+            journal = Journal(directory)
+        except BaseException:
+            os.close(lock_descriptor)
+            raise
+        try:
+            _settle(directory, journal, format, payloads)
+            store = cls(
+                directory,
+                journal,
+                lock_descriptor,
+                format=format,
+                payloads=payloads,
+                refresh=refresh,
+                part_operations=part_operations,
+                clock=clock,
+            )
+            for file in journal.files():
+                store._parts.check(file)
+            store._parts.tidy(keep=in_use)
+            journal.keep(run=str(store._run))
+        except BaseException:
+            journal.close()
+            os.close(lock_descriptor)
+            raise
+        return store
+
+    def close(self) -> None:
+        """Let go of the directory. What was added since the last save is not kept."""
+        self._journal.close()
+        os.close(self._lock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # What to read
+
+    def begin(self, selection: Mapping[str, Any], pins: Mapping[str, str]) -> dict[str, str]:
+        """What a run is pinned to: of the unfinished run with this selection, or else `pins`.
+
+        So that a run that was killed goes on with the moment it began at. Another selection than
+        the unfinished run's forgets what that one had planned.
+        """
+        wanted = orjson.dumps(dict(selection), option=orjson.OPT_SORT_KEYS).decode()
+        kept = self._journal.setting("pins")
+        if kept is not None and self._journal.setting("selection") == wanted:
+            found: dict[str, str] = orjson.loads(kept)
+            return found
+        self._journal.forget_plan()
+        self._journal.keep(selection=wanted, pins=orjson.dumps(dict(pins)).decode())
+        return dict(pins)
+
+    def needs(self, arn: str, status: str | None = None) -> bool:
+        """Whether an execution is to be read; `status` is what it is listed with now.
+
+        No for one that was read when it was closed, and for one that this run has read or failed
+        to read. Yes for one that an earlier run failed to read. One that was running when it was
+        read is needed if its status is another now, or with `refresh`.
+        """
+        arn = clean(arn)
+        if arn in self._reads or arn in self._failures:
+            return False
+        if self._journal.failed_in(arn) == self._run:
+            return False
+        known = self._journal.known(arn)
+        if known is None:
+            return True
+        status_then, run = known
+        if run == self._run or status_then in CLOSED:
+            return False
+        return self._refresh or (status is not None and status != status_then)
+
+    def plan(self, rows: Iterable[ExecutionRow]) -> int:
+        """Remember those of a listing that are needed, and say how many they are."""
+        summaries = [
+            summary_of(row, self.payloads) for row in rows if self.needs(row.arn, row.status)
+        ]
+        if summaries:
+            self._journal.plan(summaries)
+        return len(summaries)
+
+    def pending(self) -> Iterator[ExecutionRow]:
+        """What is planned and neither read nor failed, in the order of planning.
+
+        Meanwhile the store may be written to. What an interrupted run had planned is among it.
+        """
+        for summary in self._journal.planned():
+            arn = summary["arn"]
+            if arn not in self._reads and arn not in self._failures:
+                yield row_of(summary)
+
+    def counts(self) -> Counts:
+        """What the directory holds by now; saves first."""
+        self.save()
+        return self._journal.counts()
+
+    # What was read
+
+    def add(self, row: ExecutionRow, state: ExecutionState) -> None:
+        """Take an execution with all its operations; from time to time this saves."""
+        encoded = encode(state, self.payloads)
+        summary = summary_of(row, self.payloads) | {
+            "operation_count": encoded.operations,
+            "failed_count": encoded.failed,
+            "retry_count": encoded.retries,
+            "operations_sha256": encoded.sha256,
+            "read_at": _now(),
+        }
+        arn = summary["arn"]
+        self._failures.pop(arn, None)
+        self._first_of_part()
+        self._reads[arn] = (Read(arn, summary["status"], encoded.operations, summary), encoded)
+        self._operations += encoded.operations
+        self._bytes += encoded.size + _BYTES_OF_A_ROW
+        self._save_if_due()
+
+    def fail(self, row: ExecutionRow, error: DurastateError, *, source: str = "history") -> None:
+        """Take note that an execution could not be read; what an earlier run read of it stays.
+
+        `source` is the call that failed.
+        """
+        summary = summary_of(row, self.payloads)
+        kept = ("arn", "region", "account", "function", "version", "name", "status")
+        code = getattr(error, "code", None)
+        failure = {name: summary[name] for name in kept if name in summary} | {
+            "error": type(error).__name__,
+            "code": None if code is None else clean(str(code)),
+            "message": clean(str(error)),
+            "source": source,
+            "failed_at": _now(),
+        }
+        self._first_of_part()
+        self._failures[failure["arn"]] = failure
+        self._bytes += _BYTES_OF_A_ROW
+        self._save_if_due()
+
+    def save(self) -> None:
+        """Write what was taken since the last time; it is safe after this."""
+        if not self._reads and not self._failures:
+            return
+        file = self._write_part() if self._operations else None
+        reads = [read for read, _ in self._reads.values()]
+        self._journal.enter(file, reads, list(self._failures.values()), self._run)
+        self._reads.clear()
+        self._failures.clear()
+        self._operations = self._bytes = 0
+
+    def _first_of_part(self) -> None:
+        if not self._reads and not self._failures:
+            self._since = self._clock()
+
+    def _save_if_due(self) -> None:
+        if (
+            self._operations >= self._part_operations
+            or self._bytes >= _PART_BYTES
+            or self._clock() - self._since >= _SAVE_EVERY_S
+        ):
+            self.save()
+
+    def _write_part(self) -> File:
+        found = operations_table((arn, encoded) for arn, (_, encoded) in self._reads.items())
+        with self._parts.new("operations") as new:
+            new.write(found)
+            return new.commit()
+
+    # The end of a run
+
+    def finish(self, *, complete: bool) -> Manifest:
+        """Save, put the tables in order, write the manifest, and say what it says.
+
+        `complete` is False for a run that was broken off: the files are as good, and the same
+        selection goes on where this one was. May be called again after more was added.
+        """
+        self.save()
+        compact(self._journal, self._parts)
+        digest = ContentDigest(self.payloads)
+        old = [each for each in self._journal.files() if each.table != "operations"]
+        new = [
+            self._write_table("executions", digest.executions),
+            self._write_table("failures", digest.failures),
+        ]
+        self._journal.replace(old, new)
+        manifest = self._manifest(digest.hexdigest(), complete=complete)
+        self._write_manifest(manifest)
+        if complete:
+            self._journal.forget_plan()
+            self._journal.keep(selection=None, pins=None)
+        self._parts.tidy(keep=())
+        return manifest
+
+    def _write_table(
+        self, table: Table, count_in: Callable[[Iterable[dict[str, Any]]], None]
+    ) -> File:
+        """A table from the journal, in the order of the ARNs."""
+        with self._parts.new(table) as new:
+            for rows in self._journal.summaries(table):
+                count_in(rows)
+                new.write(rows_table(table, rows))
+            return new.commit()
+
+    def _write_manifest(self, manifest: Manifest) -> None:
+        """The journal knows the new manifest before it is there, and the old one until it is."""
+        data = manifest.to_json()
+        sha256 = hashlib.sha256(data).hexdigest()
+        self._journal.keep(next_manifest=sha256)
+        with new_file(self.directory / manifests.NAME) as file:
+            file.write(data)
+            file.commit()
+        self._journal.keep(manifest=sha256, next_manifest=None)
+
+    def _manifest(self, digest: str, *, complete: bool) -> Manifest:
+        counts = self._journal.counts()
+        files = sorted(self._journal.files(), key=lambda each: TABLES.index(each.table))
+        return Manifest(
+            schema_version=SCHEMA_VERSION,
+            durastate=__version__,
+            written_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            complete=complete,
+            format=self.format,
+            payloads=self.payloads,
+            digest=digest,
+            executions=counts.read,
+            operations=counts.operations,
+            failures=counts.failed,
+            files=tuple(
+                ManifestFile(each.name, each.table, each.rows, each.stamp.size, each.stamp.sha256)
+                for each in files
+            ),
+        )
+
+
+def _check_ours(directory: Path) -> set[str]:
+    """Refuse a directory that holds something else, or another version's audit.
+
+    The files that its manifest names, if it has one.
+    """
+    names = {each.name for each in directory.iterdir()}
+    in_use: set[str] = set()
+    if manifests.NAME in names:
+        in_use = {each.name for each in read_manifest(directory).files}
+    if journals.NAME in names or names <= {"lock", *journals.NAMES}:
+        return in_use
+    if manifests.NAME in names:
+        raise DirectoryError(
+            directory, f"without its {journals.NAME} this audit can be read and not gone on with"
+        )
+    raise DirectoryError(directory, "holds something else than an audit: choose another directory")
+
+
+def _settle(directory: Path, journal: Journal, format: Format, payloads: Payloads) -> None:  # noqa: A002
+    """Keep what a new audit is written with; refuse to go on with one that has it otherwise."""
+    kept = journal.settings()
+    if "schema_version" not in kept:
+        journal.keep(schema_version=str(SCHEMA_VERSION), format=format, payloads=payloads)
+        return
+    check_version(directory, int(kept["schema_version"]))
+    if (kept["format"], kept["payloads"]) != (format, payloads):
+        raise DirectoryError(
+            directory,
+            f"was begun as {kept['format']} with payloads {kept['payloads']}: go on with the "
+            f"same, or choose another directory",
+        )
+    path = directory / manifests.NAME
+    with writing(path):
+        temporary_name(path).unlink(missing_ok=True)
+        found = sha256_of(path) if path.exists() else None
+    expected = {kept.get("manifest")}
+    if "next_manifest" in kept:  # killed while it was being put in its place
+        expected.add(kept["next_manifest"])
+    if found not in expected:
+        what = "is missing" if found is None else "was changed since"
+        raise DirectoryError(directory, f"{path.name} {what}, so nothing is added here")
+
+
+def _now() -> int:
+    return microseconds(datetime.now(timezone.utc)) or 0

@@ -1,0 +1,228 @@
+"""`durastate verify` and `durastate query`: what they print, and how they end."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from audit.support import add, failure, row, state, step
+
+from durastate.audit import Store
+
+from .conftest import Invoke
+from .support import environment, finish, start
+
+# Names that others have given.
+NAMES = (
+    "=1+1",
+    "+1",
+    "-1",
+    "@x",
+    " =1",
+    "\x1b[2Jgone",
+    "a\u202eb",
+    "two\nlines",
+    'quo"te',
+    "Grüße",
+)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    made = tmp_path / "audit"
+    with Store.open(made) as store:
+        add(store, 1)
+        add(store, 2, status="RUNNING")
+        store.add(row(4), state(4, [step(at, Name=name) for at, name in enumerate(NAMES)]))
+        store.fail(row(3), failure())
+        store.finish(complete=True)
+    return made
+
+
+def test_verify_says_that_all_is_well(invoke: Invoke, directory: Path) -> None:
+    done = invoke("verify", directory)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith(
+        "As it was written: 3 files, 3 executions, 16 operations, 1 failures.\nDigest: "
+    )
+
+
+def test_verify_says_that_a_run_was_broken_off(invoke: Invoke, tmp_path: Path) -> None:
+    with Store.open(tmp_path / "a") as store:
+        add(store, 1)
+        store.finish(complete=False)
+    done = invoke("verify", tmp_path / "a")
+    assert (done.code, "The run was broken off" in done.out) == (0, True)
+
+
+def test_verify_names_what_is_wrong(invoke: Invoke, directory: Path) -> None:
+    (path,) = directory.glob("operations-*")
+    path.unlink()
+    done = invoke("verify", directory)
+    assert (done.code, done.err) == (2, "")
+    assert done.out.splitlines() == [
+        f"{path.name}: is missing",
+        "Not as it was written, in so many ways: 1",
+    ]
+
+
+@pytest.mark.parametrize("command", [("verify",), ("query", "select 1")])
+def test_what_is_no_audit_is_one_line(
+    invoke: Invoke, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    for where in (tmp_path, tmp_path / "not there"):
+        done = invoke(command[0], where, *command[1:])
+        assert (done.code, done.out) == (252, "")
+        assert done.err.startswith(f"durastate: {where}: no manifest.json")
+        assert len(done.err.splitlines()) == 1
+
+
+def test_a_table_is_in_columns(invoke: Invoke, directory: Path) -> None:
+    sql = "select status, count(*) as n, null as none from executions group by 1 order by 2"
+    done = invoke("query", directory, sql)
+    assert (done.code, done.err) == (0, "")
+    assert done.out == (
+        "status     n  none\n---------  -  ----\nRUNNING    1  NULL\nSUCCEEDED  2  NULL\n"
+    )
+
+
+def test_a_table_cuts_what_is_long_and_shows_no_control_character(
+    invoke: Invoke, directory: Path
+) -> None:
+    done = invoke("query", directory, "select name from operations")
+    assert done.out.replace("\n", "").isprintable()
+    assert "\\x1b[2Jgone" in done.out
+    assert "two\\nlines" in done.out
+    done = invoke("query", directory, "select repeat('x', 500) as a, 1 as b")
+    assert done.out.splitlines()[-1] == "x" * 79 + "…  1"
+
+
+def test_csv_has_no_formula_and_no_control_character(invoke: Invoke, directory: Path) -> None:
+    sql = "select name, -1 as number, null as none from operations where arn like '%order-4%'"
+    done = invoke("query", directory, f"{sql} order by sequence", "--format", "csv")
+    found = list(csv.reader(io.StringIO(done.out)))
+    assert found[0] == ["name", "number", "none"]
+    assert [each[0] for each in found[1:]] == [
+        *("'=1+1", "'+1", "'-1", "'@x", "' =1"),
+        *("\\x1b[2Jgone", "a\\u202eb", "two\\nlines", 'quo"te', "Grüße"),
+    ]
+    assert {tuple(each[1:]) for each in found[1:]} == {("-1", "")}
+
+
+def test_json_is_one_array_with_everything_as_it_is(invoke: Invoke, directory: Path) -> None:
+    sql = "select name, started_at from operations where arn like '%order-4%' order by sequence"
+    done = invoke("query", directory, sql, "--format", "json")
+    found = json.loads(done.out)
+    assert [each["name"] for each in found] == list(NAMES)
+    assert found[0]["started_at"] == "2026-01-02T03:04:05.678000Z"
+    assert (
+        json.loads(invoke("query", directory, "from failures where false", "--format", "json").out)
+        == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("170141183460469231731687303715884105727::hugeint", 2**127 - 1),
+        ("1.5::decimal(9, 2)", 1.5),
+        ("'nan'::double", None),
+        ("true", True),
+        ("date '2026-01-02'", "2026-01-02"),
+        ("{'a': [1, null]}", {"a": [1, None]}),
+        ("map {'k': 1}", [["k", 1]]),
+        ("'ab'::blob", "6162"),
+        ("interval 1 day", [0, 1, 0]),
+        ("uuid '00000000-0000-0000-0000-000000000001'", "00000000-0000-0000-0000-000000000001"),
+    ],
+)
+def test_json_of_every_kind_of_value(
+    invoke: Invoke, directory: Path, expression: str, expected: Any
+) -> None:
+    done = invoke("query", directory, f"select {expression} as x", "--format", "json")
+    assert (done.code, json.loads(done.out)) == (0, [{"x": expected}])
+
+
+@pytest.mark.parametrize("output", ["table", "json", "csv"])
+def test_columns_of_one_name_are_all_there(invoke: Invoke, directory: Path, output: str) -> None:
+    done = invoke("query", directory, "select 1 as a, 2 as a", "--format", output)
+    assert done.code == 0
+    assert ("1" in done.out, "2" in done.out) == (True, True)
+
+
+@pytest.mark.parametrize(
+    "sql", ["selec", "drop view operations", "select * from '/etc/passwd'", "select 'x'::int"]
+)
+def test_a_query_that_is_refused_is_one_line(invoke: Invoke, directory: Path, sql: str) -> None:
+    done = invoke("query", directory, sql)
+    assert done.code == 252
+    assert done.err.startswith("durastate: ")
+    assert len(done.err.splitlines()) == 1
+
+
+def test_a_reader_that_goes_away_is_no_traceback(directory: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    sql = "select o.* from operations o, range(1000)"
+    process = start("query", directory, sql, env=environment(""), stdout=writing)
+    os.close(writing)
+    assert (process.wait(30), finish(process).err) == (255, "")
+
+
+def test_ctrl_c_ends_a_long_query(directory: Path) -> None:
+    sql = (
+        "select 1 union all select max(a.range * b.range) from range(1000000) a, range(10000000) b"
+    )
+    process = start(
+        "query", directory, sql, "--format", "csv", env=environment("", PYTHONUNBUFFERED="1")
+    )
+    wait_until_busy(process)
+    process.send_signal(signal.SIGINT)
+    done = finish(process)
+    assert (done.code, done.err.strip()) == (130, "durastate: interrupted")
+
+
+def wait_until_busy(process: subprocess.Popen[bytes]) -> None:
+    """Until DuckDB computes: its threads have used more time than the start takes."""
+    pause = threading.Event()
+    stat = Path(f"/proc/{process.pid}/stat")
+    for _ in range(3_000):
+        assert process.poll() is None, process.communicate()
+        used = sum(map(int, stat.read_text().rpartition(")")[2].split()[11:13]))
+        if used > 120:  # hundredths of a second
+            return
+        pause.wait(0.01)
+    process.kill()
+    raise AssertionError(f"it did not begin: {process.communicate()}")
+
+
+@pytest.mark.parametrize(
+    ("missing", "command"),
+    [
+        ("pyarrow", ("verify",)),
+        ("pyarrow", ("query", "select 1")),
+        ("duckdb", ("query", "select 1")),
+    ],
+)
+def test_without_its_extra_a_command_says_what_to_install(
+    invoke: Invoke,
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    missing: str,
+    command: tuple[str, ...],
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("durastate.audit")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, missing, None)  # as if it were not installed
+    done = invoke(command[0], directory, *command[1:])
+    assert (done.code, done.out) == (255, "")
+    assert done.err == f"durastate: this needs {missing}: pip install 'durastate[audit]'\n"
