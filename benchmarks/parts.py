@@ -11,7 +11,7 @@ from .clients import CLIENTS, LIMITS, PEERS
 from .measure import Contender, Row, compare, ratio_of
 from .results import Goal, Options, Result, table
 
-_ALL = ("ours", *PEERS, *LIMITS)
+_ALL = ("ours", "ours over aiohttp", *PEERS, *LIMITS)
 _FEW = ("ours", "aiobotocore", *LIMITS)
 _QUICK = ("ours", "aiobotocore", "AWS SDK", "limit: protocol")
 
@@ -46,10 +46,26 @@ def _compare(
 def _headline(options: Options) -> Result:
     rows = _rows(PAGE_SIZES, _ALL, options)
     goals = []
-    for case, times in zip(dict.fromkeys(row.case for row in rows), (5, 9, 12), strict=True):
+    cases = list(dict.fromkeys(row.case for row in rows))
+    for case, over_aiohttp, times in zip(cases, (5, 9, 12), (10, 12, 15), strict=True):
+        goals += _at_least(rows, case, "aiobotocore", over_aiohttp, ours="ours over aiohttp")
         goals += _at_least(rows, case, "aiobotocore", times)
         goals += _at_least(rows, case, "AWS SDK", 5)
     return Result(table(rows), goals, rows)
+
+
+def _plain(options: Options) -> Result:
+    """Over plain HTTP; with it, the smallest page over TLS against the limit over plain HTTP."""
+    rows = _rows(_PLAIN, ("ours over aiohttp", *_FEW), options)
+    goals = []
+    cases = list(dict.fromkeys(row.case for row in rows))
+    for case, times, most in zip(cases, (13, 15, 15), (1.6, 1.5, 1.5), strict=True):
+        goals += _at_least(rows, case, "aiobotocore", times)
+        goals += _at_most(rows, case, case, most)
+    tls = replace(cases[0], name=f"{PAGE_SIZES[0].name}, TLS", tls=True)
+    over_tls = compare(tls, [Contender("ours")], options.rounds or (2 if options.quick else 5))
+    goals += _at_most(rows + over_tls, tls, cases[0], 2.5)
+    return Result(table(rows + over_tls), goals, rows + over_tls)
 
 
 def _find(rows: Sequence[Row], client: str, case: Case) -> Row | None:
@@ -57,14 +73,29 @@ def _find(rows: Sequence[Row], client: str, case: Case) -> Row | None:
     return next((r for r in rows if r.contender == wanted and r.case == case and r.runs), None)
 
 
-def _at_least(rows: Sequence[Row], case: Case, peer: str, times: float) -> list[Goal]:
-    ours, theirs = _find(rows, "ours", case), _find(rows, peer, case)
-    found = ratio_of("operations_per_cpu_s", ours, theirs) if ours and theirs else None
+def _at_least(
+    rows: Sequence[Row], case: Case, peer: str, times: float, *, ours: str = "ours"
+) -> list[Goal]:
+    mine, theirs = _find(rows, ours, case), _find(rows, peer, case)
+    found = ratio_of("operations_per_cpu_s", mine, theirs) if mine and theirs else None
     if found is None:
         return []
-    figure = f"operations per CPU second, {case.name}, against {peer}"
+    figure = f"operations per CPU second, {ours}, {case.name}, against {peer}"
     met, doubt = found.middle >= times, found.doubt(times)
     return [Goal(figure, f"at least {times:g}x", str(found), met, doubt)]
+
+
+def _at_most(rows: Sequence[Row], case: Case, limit_case: Case, times: float) -> list[Goal]:
+    """Our CPU for a page of `case` against the limit line's for one of `limit_case`."""
+    limit = "limit: protocol"
+    mine, theirs = _find(rows, "ours", case), _find(rows, limit, limit_case)
+    found = ratio_of("cpu_ms_per_page", mine, theirs) if mine and theirs else None
+    if found is None:
+        return []
+    of = limit if case == limit_case else f"{limit}, {limit_case.name}"
+    figure = f"CPU per page, {case.name}, against {of}"
+    met, doubt = found.middle <= times, found.doubt(times)
+    return [Goal(figure, f"at most {times:g}x", str(found), met, doubt)]
 
 
 def _latency(options: Options) -> Result:
@@ -123,7 +154,7 @@ _THROTTLED = Case("429 above 400 requests/s", 2000, requests_per_s=400)
 
 PARTS = {
     "headline": Part("all clients over TLS, pages of 5, 100, 1,000 operations", _headline, True),
-    "plain": Part("the same over plain HTTP, fewer clients", _compare(_PLAIN, _FEW)),
+    "plain": Part("the same over plain HTTP, fewer clients", _plain),
     "large": Part("executions of one 5 MiB page", _compare([LARGE], _ALL)),
     "paging": Part("3,000 operations at max_items 100 and 1,000", _compare(_PAGINGS, _ALL)),
     "payloads": Part("100 operations with small and large payloads", _compare(_PAYLOADS, _FEW)),

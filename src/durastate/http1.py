@@ -32,6 +32,7 @@ _CONNECTS_AT_ONCE = 32
 _LARGEST_HEAD = 64 * 1024
 _SCRATCH = 64 * 1024
 _NO_BODY = {204, 304}
+_NOTHING = memoryview(b"")
 
 #: Status, headers with their names in lower case, and body.
 Answer: TypeAlias = "tuple[int, Mapping[str, str], bytes | bytearray]"
@@ -309,7 +310,7 @@ class _Incoming:
         self.ends_with_close = False
         self.problem: TransportError | None = None
         self.uncounted = 0
-        self.rest = memoryview(b"")
+        self.rest = _NOTHING
         self._limit = limit
         self._length: int | None = None
         self._received = 0  # Of the body.
@@ -348,7 +349,7 @@ class _Incoming:
     def take_body(self) -> bytes | bytearray:
         """The body, which is the caller's alone from now on."""
         body = b"".join(self._chunks) if self._buffer is None else self._buffer
-        self._buffer, self._chunks = None, []
+        self._buffer, self._chunks, self.rest = None, [], _NOTHING
         return body
 
     # What the parser calls

@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from urllib.parse import quote
 
-from .errors import CredentialsError
-
 _SERVICE = "lambda"
 _EMPTY_BODY = sha256(b"").hexdigest()
 
@@ -36,11 +34,9 @@ class Signer:
     def __init__(
         self, credentials: Credentials, *, host: str, region: str, prefix: str = ""
     ) -> None:
-        token = credentials.token
-        if not f"{credentials.access_key}{token or ''}".isprintable():
-            raise CredentialsError("the credentials hold a line break, so no header can have them")
         self._credentials = credentials
         self._region = region
+        token = credentials.token
         self._names = "host;x-amz-date"
         token_line = ""
         if token:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from .aws import Account, Endpoint
-from .errors import ConfigurationError, TransportError
+from .errors import ConfigurationError, CredentialsError, TransportError
 from .gates import Hold
 from .requests import Request
 from .signing import Credentials, Signer
@@ -161,6 +161,8 @@ class HttpTransport:
     def _signer(self, endpoint: Endpoint, credentials: Credentials) -> Signer:
         made_with, signer = self._signers.get(endpoint.region, (None, None))
         if signer is None or made_with is not credentials:
+            if _has_line_break(f"{credentials.access_key}{credentials.token}"):
+                raise CredentialsError("the credentials hold a line break, so cannot be sent")
             signer = Signer(
                 credentials, host=endpoint.host, region=endpoint.region, prefix=endpoint.prefix
             )
@@ -170,7 +172,7 @@ class HttpTransport:
     def _carrier(self, endpoint: Endpoint) -> _Carrier:
         if self._account.is_closed:
             raise self._account.closed_error()
-        if not endpoint.user_agent.isprintable():
+        if _has_line_break(endpoint.user_agent):
             raise ConfigurationError("config: user_agent or user_agent_extra has a line break")
         headers = {
             "Host": endpoint.host,
@@ -206,6 +208,11 @@ class HttpTransport:
             )
         self._carriers[endpoint.region] = carrier
         return carrier
+
+
+def _has_line_break(value: str) -> bool:
+    """Whether a header with this value would be more than one."""
+    return "\r" in value or "\n" in value
 
 
 def _uncompressed(status: int) -> bytes:

@@ -69,7 +69,7 @@ async def test_a_connector_of_the_users_own_is_used(config: AioConfig) -> None:
 
 
 async def test_what_goes_through_a_proxy_goes_over_aiohttp() -> None:
-    async with Emulator(WORLD) as emulator, forwarding() as proxy:
+    async with forwarding() as proxy, Emulator(WORLD) as emulator:
         config = AioConfig(proxies={"http": proxy.url})
         async with reading(emulator, config=config) as client:
             assert wire(await client.get_state(ref_of(emulator))) == held(emulator)

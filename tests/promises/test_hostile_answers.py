@@ -11,6 +11,7 @@ import pytest
 from client.support import assert_at_rest, turns
 from hypothesis import given
 from hypothesis import strategies as st
+from transports import TRANSPORTS, over
 
 from durastate import (
     DurastateError,
@@ -97,9 +98,12 @@ async def _whole(client: StateClient) -> ExecutionState:
         return await client.get_state(REF)
 
 
-@pytest.fixture(scope="module")
-def rig(transport: str) -> Iterator[Rig]:
-    opened = Rig()
+@pytest.fixture(scope="module", params=TRANSPORTS)
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
+    with over(request.param):
+        opened = Rig()
+        opened.read(answer(page_of("a")))
+    assert opened.carried_by == request.param
     yield opened
     opened.close()
 
