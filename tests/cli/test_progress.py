@@ -37,6 +37,7 @@ NOTHING = Statistics(
     waited_for_outages_s=0,
     waited_for_consumer_s=0,
     waited_for_service_s=0,
+    transport="httptools",
 )
 
 

@@ -38,8 +38,10 @@ from client.wires import Authority, forwarding
 import durastate
 from durastate import (
     ConfigurationError,
+    DecodingError,
     DurastateError,
     ExecutionRef,
+    ExecutionState,
     Failed,
     FetchedPage,
     Limits,
@@ -51,6 +53,7 @@ from durastate import (
     decode_history,
     decode_page,
 )
+from durastate.audit import ExecutionRow, Store
 from durastate.cli import demo, progress
 from durastate.cli import emulator as emulator_command
 from durastate.cli.app import run
@@ -709,6 +712,43 @@ def completed(command: Run) -> Outputs:
     yield command.screen, False
 
 
+def an_audit(command: Run, payloads: Any) -> Path:
+    """A directory with one failed execution and one that could not be read."""
+    wire = command.emulator.world.visible_operations(3)
+    operations = decode_page(json.dumps({"Operations": wire}).encode()).operations
+    directory = command.path / f"audit-{payloads}"
+    with Store.open(directory, payloads=payloads) as store:
+        store.begin({"functions": ["orders"]}, {})
+        for index in (3, 2):
+            arn = command.emulator.world.arn(index)
+            row = ExecutionRow.of(
+                arn, status="FAILED", error_type="E", error_message=ERROR_MESSAGE.value
+            )
+            if index == 3:
+                store.add(row, ExecutionState(arn, operations, source="history"))
+            else:
+                store.fail(row, DecodingError("Events[3]", "expected an object"))
+        store.finish(complete=True)
+    return directory
+
+
+def verified(command: Run) -> Outputs:
+    directory = an_audit(command, "none")
+    assert command("verify", directory) == 0
+    kept = [path.read_bytes().decode("latin-1") for path in directory.iterdir() if path.is_file()]
+    yield "".join(kept), False
+    yield command.screen, False
+
+
+def queried(command: Run) -> Outputs:
+    directory = an_audit(command, "hash")
+    for table in ("executions", "operations", "failures"):
+        for form in ("table", "json", "csv"):
+            assert command("query", directory, f"from {table}", "--format", form) == 0
+    assert command("query", directory, "select nothing") == 252
+    yield command.screen, False
+
+
 OUTPUTS: dict[str, tuple[Callable[[Run], Outputs], ...]] = {
     "get": (get_table, get_json, get_refused),
     "fetch": (
@@ -724,6 +764,8 @@ OUTPUTS: dict[str, tuple[Callable[[Run], Outputs], ...]] = {
     "emulator": (served,),
     "policy": (policies,),
     "completion": (completed,),
+    "verify": (verified,),
+    "query": (queried,),
 }
 
 
