@@ -17,21 +17,18 @@ import os
 import socket
 import ssl
 from collections.abc import Mapping
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import httptools
 
 from .errors import DeadlineError, TransportError
 from .gates import Hold
 
-# aiobotocore's own.
-_LONGEST_IDLE_S = 12.0
+_LONGEST_IDLE_S = 12.0  # aiobotocore's own.
 _OLDEST_S = 300.0
 # TLS handshakes cost the CPU a millisecond each, and look-ups of the name a thread.
 _CONNECTS_AT_ONCE = 32
-_LARGEST_HEAD = 64 * 1024
-_SCRATCH = 64 * 1024
-_NO_BODY = {204, 304}
+_LARGEST_HEAD = _SCRATCH = 64 * 1024
 _NOTHING = memoryview(b"")
 
 #: Status, headers with their names in lower case, and body.
@@ -65,9 +62,8 @@ class Http1:
         # Of all connections: between asking for it and using it up nothing else runs.
         self.scratch = memoryview(bytearray(_SCRATCH))
         self.is_closed = False
-        self._host = host
-        self._port = port
-        self._tls = tls
+        self._address = host, port
+        self._tls: Any = {"ssl": tls, "server_hostname": host if tls else None}
         self._headers = _lines(headers)
         self.timeout_s = attempt_timeout_s
         self._connect_timeout_s = connect_timeout_s
@@ -109,11 +105,7 @@ class Http1:
                 connection = self._idle_one()
                 if connection is None:
                     _, connection = await self.loop.create_connection(
-                        lambda: _Connection(self),
-                        self._host,
-                        self._port,
-                        ssl=self._tls,
-                        server_hostname=self._host if self._tls else None,
+                        lambda: _Connection(self), *self._address, **self._tls
                     )
                 return connection
         except TimeoutError:
@@ -134,8 +126,7 @@ class Http1:
 
     def lost(self, connection: _Connection) -> None:
         self._open.discard(connection)
-        if connection in self._idle:
-            self._idle.remove(connection)
+        self._idle = [each for each in self._idle if each is not connection]
         if not self._open:
             self._all_lost.set()
 
@@ -278,18 +269,16 @@ class _Connection(asyncio.BufferedProtocol):
         else:
             self._fail(self._closed(exc))
 
-    # Failures
-
     def _fail(self, failure: TransportError) -> None:
         failure.reached = self._answer.status > 0
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(failure)
 
     def _closed(self, error: Exception | None = None) -> TransportError:
-        where = "inside the body" if self._answer.status else "before an answer"
-        failure = TransportError(f"the connection was closed {where}")
+        text = f"was closed {'inside the body' if self._answer.status else 'before an answer'}"
         if isinstance(error, OSError):
-            failure = TransportError(f"the connection broke: {_reason(error)}")
+            text = f"broke: {_reason(error)}"
+        failure = TransportError(f"the connection {text}")
         failure.was_idle = self._was_used and not self._answer.head_bytes
         return failure
 
@@ -350,6 +339,7 @@ class _Incoming:
         """The body, which is the caller's alone from now on."""
         body = b"".join(self._chunks) if self._buffer is None else self._buffer
         self._buffer, self._chunks, self.rest = None, [], _NOTHING
+        del self._parser  # It refers to this object: together they would be the collector's.
         return body
 
     # What the parser calls
@@ -369,7 +359,7 @@ class _Incoming:
             return
         self.status = status
         self.leaves_open = self._parser.should_keep_alive()
-        if status in _NO_BODY or "transfer-encoding" in self.headers:
+        if status in (204, 304) or "transfer-encoding" in self.headers:
             return
         length = self.headers.get("content-length")
         if length is None:
