@@ -16,6 +16,8 @@ from typing import Protocol, TypeAlias
 from .aws import Account, Endpoint
 from .errors import ConfigurationError, CredentialsError, TransportError
 from .gates import Hold
+from .http1 import Http1
+from .over_aiohttp import OverAiohttp
 from .requests import Request
 from .signing import Credentials, Signer
 
@@ -181,8 +183,6 @@ class HttpTransport:
         }
         carrier: _Carrier
         if endpoint.is_plain:
-            from .http1 import Http1
-
             timeouts = endpoint.session.timeout
             carrier = Http1(
                 endpoint.address,
@@ -195,8 +195,6 @@ class HttpTransport:
                 max_page_bytes=self._max_page_bytes,
             )
         else:
-            from .over_aiohttp import OverAiohttp
-
             carrier = OverAiohttp(
                 endpoint.origin,
                 endpoint.session,
