@@ -239,6 +239,60 @@ def query(*, directory: Path, sql: str, output: str) -> None:
 
 
 @commands.command()
+@click.argument("where", metavar="[DIR] ARN", nargs=-1, required=True)
+@click.option("--all", "whole", is_flag=True, help="Every operation, however many are alike.")
+@click.option(
+    "--failed",
+    is_flag=True,
+    help="Only what has failed, timed out, been cancelled or is to be tried again, and what that "
+    "is in.",
+)
+@click.option(
+    "--messages",
+    is_flag=True,
+    help="The messages of errors too. They are payloads: an audit has them with --payloads full.",
+)
+@_stat_option
+@connection_options
+def show(
+    *,
+    where: tuple[str, ...],
+    whole: bool,
+    failed: bool,
+    messages: bool,
+    stat: bool,
+    max_items: int,
+    **connection: Any,
+) -> int:
+    """Print one durable execution as a tree, without a checkpoint token.
+
+    With an ARN alone its history is read. With DIR, the directory of an audit, nothing is asked:
+    the execution is shown as it was when the audit read it, and instead of its ARN its name will
+    do. Payloads are not shown.
+
+    Of more than five alike siblings, such as the iterations of a map, three are shown and the
+    rest is one line; what stands out among them has a line of its own.
+
+    \b
+    Examples:
+      durastate show "$ARN" --failed
+      durastate show audit order-17
+    """
+    from .show import show_history, show_kept
+
+    shown = {"whole": whole, "failed": failed, "messages": messages}
+    if len(where) == 1 and Path(where[0]).is_dir():
+        raise click.UsageError("after the directory give the ARN or the name of an execution")
+    if len(where) == 1:
+        call = "GetDurableExecutionHistory"
+        made = Connection(call=call, **connection)
+        return show_history(made, where[0], max_items, stat=stat, **shown)
+    if len(where) > 2:
+        raise click.UsageError("expected ARN, or DIR and ARN")
+    return show_kept(Path(where[0]), where[1], **shown)
+
+
+@commands.command()
 def demo() -> None:
     """Read a thousand executions from a local service; needs no AWS account.
 

@@ -1,4 +1,4 @@
-"""The options that `get` and `fetch` share, and the client that they make."""
+"""The options that `get`, `fetch` and `show` share, and the client that they make."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ class Connection:
     quota_share: float | Literal["default"] | None
     max_requests: int | None = None
     outage_limit_s: float | None = None
+    call: str = _GET_STATE  # what `rate` is a ceiling on
 
     def client(self, hooks: Sequence[Hook] | None = None) -> StateClient:
         """The client, not entered yet."""
@@ -42,7 +43,7 @@ class Connection:
         limits = Limits(
             max_requests=self.max_requests,
             quota_share=self.quota_share,
-            rates={} if self.rate is None else {_GET_STATE: self.rate},
+            rates={} if self.rate is None else {self.call: self.rate},
         )
         limit_s = self.outage_limit_s
         return StateClient(
@@ -122,7 +123,7 @@ _CONNECTION = (
         type=click.IntRange(0, 1000),
         default=1000,
         show_default=True,
-        help="Operations a page; 0 leaves it to the service.",
+        help="Operations or events a page; 0 leaves it to the service.",
     ),
 )
 
