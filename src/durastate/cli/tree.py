@@ -27,6 +27,7 @@ _WIDTH_OF_A_FILE = 1_000
 _COLUMNS = ("Operation", "Type", "Status", "Attempt", "Started (UTC)", "Took", "Note")
 _FIRST_TO_GO = ("Started (UTC)", "Took")
 _SHORTEST_NAME = 12
+_NARROWEST_NOTE = len("until 2026-01-02 03:04:05")
 _GAP = 2
 _FAILED = ("FAILED", "TIMED_OUT", "CANCELLED", "STOPPED")
 _STYLES = {
@@ -92,6 +93,7 @@ def _sum(operations: Sequence[Operation]) -> str:
 def _table(rows: Sequence[Mapping[str, Text]], room: int) -> Table:
     needed = {name: max([len(name), *(row[name].cell_len for row in rows)]) for name in _COLUMNS}
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+    needed["Note"] = min(needed["Note"], _NARROWEST_NOTE)  # the one that goes on below itself
     widths = that_fit(needed, room)
     for name in widths:
         if name == "Note":
