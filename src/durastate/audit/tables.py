@@ -294,7 +294,8 @@ def pieces(path: Path, table: Table) -> Iterator[pa.Table]:
     if path.suffix == ".parquet":
         with pq.ParquetFile(path, memory_map=False) as file:
             for at in range(file.num_row_groups):
-                yield file.read_row_group(at)
+                # Each thread of Arrow's would keep memory of its own.
+                yield file.read_row_group(at, use_threads=False)
         return
     with path.open("rb") as lines:
         while some := list(islice(lines, _LINES_OF_A_PIECE)):
