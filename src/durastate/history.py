@@ -150,12 +150,10 @@ def _decode(value: Any) -> HistoryPage:
     marker = page.get("NextMarker")
     if marker is not None:
         check(marker, str, "NextMarker")
-    events = []
     for place, raw in enumerate(raws):
         if type(raw) is not dict or not _plain(raw, _EVENT):
-            raw = check(raw, _EVENT, f"Events[{place}]")  # noqa: PLW2901
-        events.append(HistoryEvent(raw))
-    return HistoryPage(events, marker or None)
+            raws[place] = check(raw, _EVENT, f"Events[{place}]")
+    return HistoryPage(list(map(HistoryEvent, raws)), marker or None)
 
 
 def _plain(value: dict[str, Any], members: dict[str, Any]) -> bool:
