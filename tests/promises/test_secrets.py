@@ -749,6 +749,24 @@ def queried(command: Run) -> Outputs:
     yield command.screen, False
 
 
+def executions_shown(command: Run) -> Outputs:
+    """Without --messages, which asks for payloads."""
+    arn = command.emulator.world.arn(3)
+    assert command("show", arn, "--all") == 0
+    assert command("show", arn, "--failed") == 0
+    directory = an_audit(command, "full")
+    assert command("show", directory, arn, "--all") == 0
+    assert command("show", directory, command.emulator.world.arn(2)) == 2
+    assert command("show", directory, TOKEN.value) == 252
+    assert command("show", TOKEN.value) == 253
+    command.emulator.known_credentials.clear()
+    assert command("show", arn) == 253
+    command._patch.delenv("AWS_ENDPOINT_URL_LAMBDA")
+    command._patch.setenv("AWS_REGION", "eu-west-1")
+    assert command("show", TOKEN.value) == 252
+    yield command.screen, False
+
+
 OUTPUTS: dict[str, tuple[Callable[[Run], Outputs], ...]] = {
     "get": (get_table, get_json, get_refused),
     "fetch": (
@@ -766,6 +784,7 @@ OUTPUTS: dict[str, tuple[Callable[[Run], Outputs], ...]] = {
     "completion": (completed,),
     "verify": (verified,),
     "query": (queried,),
+    "show": (executions_shown,),
 }
 
 

@@ -58,7 +58,7 @@ def show_kept(directory: Path, name: str, *, whole: bool, failed: bool, messages
         manifest = read_manifest(directory)
         found = find(directory, name)
     if not found:
-        raise Problem(f"{directory} has no execution {name}", USAGE)
+        raise Problem(f"{directory} has no such execution", USAGE)
     if len(found) > 1:
         raise Problem(
             f"{len(found):,} executions are called {name}: give the ARN of one, such as "
