@@ -53,6 +53,7 @@ def audited(directory: Path, *, payloads: Any = "none", format: Any = "parquet")
         store.add(row(5), state(5, map_of(9, failed=4)))
         store.add(row(2), state(2, [step(0)]))
         store.add(row(3, name="order-2"), state(3, [step(0)]))
+        store.add(row(6), state(6, []))
         store.fail(row(2), failure())
         store.fail(row(4), failure())
         store.finish(complete=True)
@@ -158,6 +159,11 @@ def test_failed_shows_what_has_failed_and_what_that_is_in(invoke: Invoke, direct
 def test_failed_says_that_nothing_has(invoke: Invoke, directory: Path) -> None:
     out = invoke("show", directory, arn(3), "--failed").out
     assert out.splitlines()[-1] == "Nothing has failed."
+
+
+def test_an_execution_without_operations_says_so(invoke: Invoke, directory: Path) -> None:
+    done = invoke("show", directory, arn(6))
+    assert (done.code, done.out.splitlines()[-1]) == (0, "No operations.")
 
 
 @pytest.mark.parametrize("form", ["parquet", "jsonl"])

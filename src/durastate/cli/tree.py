@@ -58,7 +58,8 @@ def print_tree(state: ExecutionState, view: View | None = None) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_OF_A_FILE)
     lines = list(_lines(state, view))
     cells = [_Cells(view.messages, now).of(line) for line in lines]
-    shown = _table(cells, console.width) if lines else Text("Nothing has failed.")
+    nothing = Text("Nothing has failed." if view.failed else "No operations.")
+    shown = _table(cells, console.width) if lines else nothing
     console.print(Group(_head(state, view), Text(), shown), soft_wrap=False)
 
 
