@@ -16,10 +16,11 @@ import hashlib
 import heapq
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, cast
 
 from durastate import (
     DurastateError,
@@ -185,12 +186,12 @@ class Run:
         names = await self._check()
         pins = self._pinned(names, now)
         known = self._experience()
-        rows = self._found(pins)
         batch: list[ExecutionRow] = []
-        async for row in rows if self._order.sample is None else self._sampled(rows):
-            batch.append(row)
-            if len(batch) >= _BATCH:
-                self._take(batch)
+        async with aclosing(self._found(pins)) as rows:
+            async for row in rows if self._order.sample is None else self._sampled(rows):
+                batch.append(row)
+                if len(batch) >= _BATCH:
+                    self._take(batch)
         self._take(batch)
         self._is_listed = not self._is_over
         return await self._plan(known)
@@ -206,11 +207,8 @@ class Run:
             names += (versions := await self._resolve(name, place))
             opened = await self._places.open(place)
             for version in versions:
-                listing = opened.client.list_executions(
-                    version.function, qualifier=version.qualifier, max_items=1
-                )
-                async for _ in listing:
-                    break
+                async with aclosing(_listing(opened, version, max_items=1)) as listing:
+                    await anext(listing, None)
         return names
 
     def _pinned(self, names: list[FunctionName], now: datetime) -> _Pins:
@@ -220,30 +218,33 @@ class Run:
             return pins
         return _Pins.read(self._store.begin(self._order.selection(), pins.written()))
 
-    async def _found(self, pins: _Pins) -> AsyncIterator[ExecutionRow]:
+    async def _found(self, pins: _Pins) -> AsyncGenerator[ExecutionRow]:
         limit = math.inf if self._order.limit is None else self._order.limit
-        async for row in self._everything(pins):
-            if self._is_over or self.progress.found >= limit:
-                return
-            self.progress.found += 1
-            yield row
+        async with aclosing(self._everything(pins)) as everything:
+            async for row in everything:
+                if self._is_over or self.progress.found >= limit:
+                    return
+                self.progress.found += 1
+                yield row
 
-    async def _everything(self, pins: _Pins) -> AsyncIterator[ExecutionRow]:
+    async def _everything(self, pins: _Pins) -> AsyncGenerator[ExecutionRow]:
         for name in pins.names:
             opened = await self._places.open(self._places.of(name.region, name.account))
-            async for summary in opened.client.list_executions(
-                name.function,
-                qualifier=name.qualifier,
+            found = _listing(
+                opened,
+                name,
                 statuses=self._order.statuses,
                 started_after=pins.since,
                 started_before=pins.until,
                 max_items=self._order.max_items,
-            ):
-                yield row_listed(summary)
+            )
+            async with aclosing(found):
+                async for summary in found:
+                    yield row_listed(summary)
         for key in self._order.keys:
             yield ExecutionRow.of(key, status="")
 
-    async def _sampled(self, rows: AsyncIterator[ExecutionRow]) -> AsyncIterator[ExecutionRow]:
+    async def _sampled(self, rows: AsyncIterator[ExecutionRow]) -> AsyncGenerator[ExecutionRow]:
         """Those with the lowest hashes: by chance, and the same ones when the run goes on."""
         kept: list[tuple[int, str, ExecutionRow]] = []
         names = set()
@@ -345,6 +346,14 @@ class Run:
         """Save all, and put the directory in order."""
         assert self._store is not None
         return self._store.finish(complete=self.is_complete)
+
+
+def _listing(
+    opened: Opened, name: FunctionName, **options: Any
+) -> AsyncGenerator[ExecutionSummary]:
+    # A generator, so that whoever leaves it early can close it at once.
+    listing = opened.client.list_executions(name.function, qualifier=name.qualifier, **options)
+    return cast("AsyncGenerator[ExecutionSummary]", listing)
 
 
 class _Pins(NamedTuple):
