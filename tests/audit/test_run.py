@@ -177,7 +177,7 @@ def test_an_account_s_profile_reads_its_functions_and_executions(tmp_path: Path)
 
 
 def test_as_many_executions_are_read_at_once_as_the_rate_needs() -> None:
-    assert [at_once(rate) for rate in (0.5, 12, 24, 1_000, float("inf"))] == [8, 24, 48, 64, 64]
+    assert [at_once(rate) for rate in (0.5, 12, 24, 1_000, float("inf"))] == [4, 12, 24, 64, 64]
 
 
 # What is read

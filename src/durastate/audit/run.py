@@ -43,10 +43,11 @@ from .schema import Format, Payloads
 from .store import Store
 
 _BATCH = 1_000
-# At 12 requests a second a few are under way; more would only make Ctrl-C wait for them.
-_FEWEST_AT_ONCE = 8
+# What a ceiling lets through in a second is enough to be under way: no answer takes as long as
+# that, as a rule, and more would only make Ctrl-C wait for them.
+_FEWEST_AT_ONCE = 4
 _MOST_AT_ONCE = 64
-_AHEAD_S = 2.0
+_AHEAD_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
