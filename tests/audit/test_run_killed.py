@@ -42,7 +42,7 @@ def env(emulator: Emulator) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def killed(service: Emulator, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What became of a run that nobody interrupts, and of some that were killed and gone on with."""
+    """What became of a run that nobody interrupts, and of some that were killed and gone on."""
     root = tmp_path_factory.mktemp("killed")
     arguments = ("-m", "audit.killing", root, service.endpoint_url, str(KILLS), str(SEED))
     done = subprocess.run(
