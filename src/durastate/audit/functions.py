@@ -19,6 +19,7 @@ from durastate.errors import (
     ServiceError,
     TransportError,
 )
+from durastate.refs import shown_arn
 
 _FUNCTION = re.compile(
     r"(?P<function>(?:arn:aws[a-z-]*:lambda:(?P<region>[a-z0-9-]+):(?P<account>[0-9]{12}):function:"
@@ -26,7 +27,6 @@ _FUNCTION = re.compile(
     r"(?::(?P<qualifier>\$LATEST(?:\.PUBLISHED)?|[a-zA-Z0-9_-]{1,128}))?"
 )
 _VERSION = re.compile(r"\$LATEST(?:\.PUBLISHED)?|[0-9]+")
-_LONGEST_SHOWN = 200
 _GET_ALIAS = "GetAlias"
 
 
@@ -53,7 +53,7 @@ def function_named(text: str) -> FunctionName:
     if found is None:
         raise ConfigurationError(
             f"expected the name or the ARN of a function, with :VERSION or :ALIAS or without, "
-            f"found {text[:_LONGEST_SHOWN]!r}"
+            f"found {shown_arn(text)}"
         )
     account = found["account"] or found["owner"]
     return FunctionName(found["function"], found["qualifier"], found["region"], account)
@@ -106,7 +106,8 @@ async def _get_alias(
     except ClientError as error:
         raise _refusal(name, error.response) from None
     except BotoCoreError as error:
-        raise TransportError(f"{_GET_ALIAS} of {name}: {error}") from None
+        # Its text may quote the URL of a proxy.
+        raise TransportError(f"{_GET_ALIAS} of {name}: {type(error).__name__}") from None
     return alias
 
 

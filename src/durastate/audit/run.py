@@ -205,8 +205,8 @@ class Run:
         names = []
         for name in self._order.functions:
             place = self._places.of(name.region, name.account)
-            names += (versions := await self._resolve(name, place))
             opened = await self._places.open(place)
+            names += (versions := await self._resolve(name, place))
             for version in versions:
                 async with aclosing(_listing(opened, version, max_items=1)) as listing:
                     await anext(listing, None)

@@ -386,6 +386,8 @@ class Auditing:
 
     def _how_to_go_on(self) -> str:
         again = " (with the same lines on stdin)" if self._job.source == "-" else ""
+        if not all(key.startswith("arn:") for key in self._checked.order.keys):
+            return f"The same command goes on{again}."  # What is no ARN may be a token.
         command = shlex.join(["durastate", *sys.argv[1:]])
         return f"The same command goes on{again}: {plain(command)}"
 
