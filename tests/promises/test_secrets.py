@@ -765,9 +765,8 @@ def audit_of_everything(command: Run) -> Outputs:
 
 def audit_that_is_refused(command: Run) -> Outputs:
     out = command.path / "out"
-    assert (
-        command("audit", TOKEN.value, "-o", out) == 253
-    )  # a key, as local servers have, no Region
+    # A key such as local servers have, without a Region.
+    assert command("audit", TOKEN.value, "-o", out) == 253
     command._patch.setenv("AWS_REGION", "eu-west-1")
     (command.path / "list").write_text(f'{{"token": "{TOKEN.value}"}}\n')
     assert command("audit", "--from", command.path / "list", "-o", out) == 252

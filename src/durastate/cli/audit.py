@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import shlex
@@ -77,9 +78,27 @@ def run_audit(job: Job, connection: Connection) -> int:
     checked = check(job)
     if connection.ca_bundle is not None:
         os.environ["AWS_CA_BUNDLE"] = connection.ca_bundle  # for what aiobotocore sends itself
-    with _store(job) as store:
+    with _store(job) as store, _botocore_is_quiet():
         auditing = Auditing(checked, connection, store)
         return auditing.plan() if job.only_plan else auditing.audit()
+
+
+@contextmanager
+def _botocore_is_quiet() -> Iterator[None]:
+    """It writes the headers of what it sends, the session token too, where logs are for debugging.
+
+    Elsewhere only our own transport sends; here aliases and quotas are asked for by botocore.
+    """
+    names = ("botocore", "aiobotocore", *logging.root.manager.loggerDict)
+    loggers = [logging.getLogger(name) for name in names if "botocore" in name]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(max(logging.INFO, logger.getEffectiveLevel()))
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 @dataclass(frozen=True)
