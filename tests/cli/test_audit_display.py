@@ -32,7 +32,8 @@ class Shown:
         self.progress = Progress()
         self.now = 0.0
         self.statistics = NOTHING
-        run: Any = SimpleNamespace(progress=self.progress)
+        run: Any = SimpleNamespace(progress=self.progress, is_stopped=False)
+        self.run = run
         self.display = AuditDisplay(
             run, lambda: self.statistics, Absence(), quiet=True, clock=lambda: self.now
         )
@@ -60,6 +61,8 @@ def test_while_it_reads_it_says_what_the_quota_allows_and_what_is_left() -> None
         "150 of 1,050 executions, 118 requests, 11.8 requests/s of 12.0, 0 failed; "
         "held by the rate ceiling (--rate, --quota-share), 1 min 30 s left"
     )
+    shown.run.is_stopped = True
+    assert "left" not in shown.line(11)
 
 
 @pytest.mark.parametrize(("rate", "said"), [(float("inf"), "5.0 requests/s, "), (8.0, " of 8.0, ")])

@@ -55,7 +55,9 @@ class AuditDisplay(Progress):
 
     def _time_left(self) -> str:
         progress = self._run.progress
-        left = progress.time_left(self._clock()) if progress.is_reading else None
+        if self._run.is_stopped or not progress.is_reading:
+            return ""
+        left = progress.time_left(self._clock())
         return "" if left is None else f"{span(left)} left"
 
 
