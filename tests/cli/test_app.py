@@ -22,6 +22,7 @@ COMMANDS = sorted(commands.commands)
 
 def test_these_are_the_commands() -> None:
     assert COMMANDS == [
+        "audit",
         "completion",
         "demo",
         "emulator",
