@@ -79,6 +79,24 @@ LARGE = Case("one page of 5 MiB", 40, operations=1000, payload_bytes=7800, in_fl
 PAGED = Case("3,000 operations, max_items 1,000", 40, operations=3000)
 
 
+# What an audit does with what it has listed; the rest is to take from the journal, and to free.
+AUDIT_STEPS = ("decode", "fold", "add", "rest", "finish")
+
+
+@dataclass(frozen=True, slots=True)
+class AuditCase:
+    """What one audit reads and writes."""
+
+    executions: int
+    operations: int  # that the state of each execution shows; a history has some more
+    core: int | None = None
+    payload_size: int = 200
+
+    @property
+    def name(self) -> str:
+        return f"{self.operations:,} operations an execution"
+
+
 @cache
 def operation_ids(variant: int, count: int) -> tuple[str, ...]:
     """The ids of a variant's operations: 32 hexadecimal digits, unique in the pool."""

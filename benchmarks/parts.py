@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from . import delay, health, imports, layers, memory, micro
+from . import audit, delay, health, imports, layers, memory, micro
 from .cases import LARGE, PAGE_SIZES, PAGED, Case
 from .clients import CLIENTS, LIMITS, PEERS
 from .measure import Contender, Row, compare, ratio_of
@@ -165,6 +165,7 @@ PARTS = {
     "memory": Part("peak memory over executions", memory.run, True),
     "delay": Part("event-loop delay and longest callback of ours", delay.run, True),
     "health": Part("delay of /health while its service reads states", health.run),
+    "audit": Part("history bytes to an audit's Parquet, by step; its memory", audit.run),
     "imports": Part("what `import durastate` costs", imports.run, True),
     "layers": Part("what each layer of ours costs for a small page", layers.run, True),
     "micro": Part("decoder, signing, requests, limits (pyperf)", micro.run, True),

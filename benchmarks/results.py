@@ -20,7 +20,7 @@ from .measure import ROOT, Row, ratio_of
 FOLDER = Path(__file__).parent / "results"
 _PACKAGES = (
     *("aiobotocore", "aiohttp", "anyio", "aws-durable-execution-sdk-python", "aws-sdk-lambda"),
-    *("boto3", "botocore", "msgspec", "orjson", "pyperf", "uvloop"),
+    *("boto3", "botocore", "msgspec", "orjson", "pyarrow", "pyperf", "uvloop"),
 )
 
 

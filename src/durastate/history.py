@@ -150,12 +150,10 @@ def _decode(value: Any) -> HistoryPage:
     marker = page.get("NextMarker")
     if marker is not None:
         check(marker, str, "NextMarker")
-    events = []
     for place, raw in enumerate(raws):
         if type(raw) is not dict or not _plain(raw, _EVENT):
-            raw = check(raw, _EVENT, f"Events[{place}]")  # noqa: PLW2901
-        events.append(HistoryEvent(raw))
-    return HistoryPage(events, marker or None)
+            raws[place] = check(raw, _EVENT, f"Events[{place}]")
+    return HistoryPage(list(map(HistoryEvent, raws)), marker or None)
 
 
 def _plain(value: dict[str, Any], members: dict[str, Any]) -> bool:
@@ -195,6 +193,7 @@ def _meaning(event_type: str) -> _Meaning | None:
 _ALIKE = re.compile(f"([A-Z][A-Za-z]*?)({'|'.join(_ENDINGS)})")
 _NEXT_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _MEANINGS = {stem + ending: _meaning(stem + ending) for stem in _STEMS for ending in _ENDINGS}
+_MEANINGS["InvocationCompleted"] = None
 
 # By kind: the members of an event's details that its operation has too, with their names there,
 # and the one that outlives the event. What a chained invoke was given is in no operation.
@@ -269,30 +268,28 @@ def operations_from_history(
 def _tell(operation: Operation, told: dict[str, Any], when: float) -> None:
     """Puts what an event tells in place of what the event before it told."""
     names, kept = _TOLD[operation.type]
-    details: dict[str, Any] = {}
-    truncated: list[str] = []
     before, rest = operation._details, operation._rest
-    if before is not None and kept in before:
-        details[kept] = before[kept]
-    if rest is not None and kept in rest[TRUNCATED]:
-        truncated.append(kept)
+    details = {kept: before[kept]} if before is not None and kept in before else {}
+    truncated = [kept] if rest is not None and kept in rest[TRUNCATED] else None
     for member, value in told.items():
-        if member not in names:
+        name = names.get(member)
+        if name is None:
             continue
-        name = names[member]
         if type(value) is dict:
-            if value.get("Truncated") and name not in truncated:
-                truncated.append(name)
+            if value.get("Truncated"):
+                truncated = truncated or []
+                if name not in truncated:
+                    truncated.append(name)
             value = value.get("Payload")  # noqa: PLW2901
         if value is not None:
             details[name] = value
     if operation.type == "STEP":
-        _count(operation, details, told.get("RetryDetails", _NOTHING), when)
+        _count(operation, details, told, when)
     operation._details = details or None
-    operation._rest = {TRUNCATED: truncated} if truncated else None
+    operation._rest = None if truncated is None else {TRUNCATED: truncated}
 
 
-def _count(step: Operation, details: dict[str, Any], retry: dict[str, int], when: float) -> None:
+def _count(step: Operation, details: dict[str, Any], told: dict[str, Any], when: float) -> None:
     """`Attempt` is how many attempts have ended; a delay says that there will be another one.
 
     AWS's test runners number `CurrentAttempt` in different ways, all of them at most the count,
@@ -300,6 +297,7 @@ def _count(step: Operation, details: dict[str, Any], retry: dict[str, int], when
     """
     attempt = details.get("Attempt", 0)
     if step._end is not None:
+        retry = told.get("RetryDetails", _NOTHING)
         attempt = max(attempt + 1, retry.get("CurrentAttempt", 0))
         delay = retry.get("NextAttemptDelaySeconds", 0)
         if delay > 0:

@@ -28,6 +28,16 @@ _DEFAULT_SHARES = dict.fromkeys(_QUOTAS, 0.8) | {"GetDurableExecutionState": 0.2
 _DEFAULT_MAX_REQUESTS = 64
 
 
+def published_quota(call: str, region: str | None) -> int:
+    """Requests a second that AWS allows of a call by default, in an account's Region."""
+    return (_LARGE_QUOTAS if region in _LARGE_REGIONS else _QUOTAS)[call]
+
+
+def default_share(call: str) -> float:
+    """The share of that quota which `quota_share="default"` takes."""
+    return _DEFAULT_SHARES[call]
+
+
 @dataclass(frozen=True, eq=False)
 class Limits:
     """The limits of a client; give one to several clients of an event loop and they share it.
@@ -123,6 +133,5 @@ class SharedLimits:
             return self._limits.rates[call]
         share = self._limits.quota_share
         if share == "default":
-            share = None if own_endpoint else _DEFAULT_SHARES[call]
-        quotas = _LARGE_QUOTAS if region in _LARGE_REGIONS else _QUOTAS
-        return math.inf if share is None else share * quotas[call]
+            share = None if own_endpoint else default_share(call)
+        return math.inf if share is None else share * published_quota(call, region)

@@ -22,6 +22,7 @@ COMMANDS = sorted(commands.commands)
 
 def test_these_are_the_commands() -> None:
     assert COMMANDS == [
+        "audit",
         "completion",
         "demo",
         "emulator",
@@ -29,6 +30,7 @@ def test_these_are_the_commands() -> None:
         "get",
         "policy",
         "query",
+        "show",
         "verify",
     ]
 

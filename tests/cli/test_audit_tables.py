@@ -211,6 +211,8 @@ def wait_until_busy(process: subprocess.Popen[bytes]) -> None:
         ("pyarrow", ("verify",)),
         ("pyarrow", ("query", "select 1")),
         ("duckdb", ("query", "select 1")),
+        ("pyarrow", ("show", "order-1")),
+        ("duckdb", ("show", "order-1")),
     ],
 )
 def test_without_its_extra_a_command_says_what_to_install(

@@ -14,6 +14,7 @@ import pytest
 from durastate import Paused, Resumed, Statistics
 from durastate.cli import progress
 from durastate.cli.progress import Absence, Pace, Progress, Tally, longest_wait, span
+from durastate.cli.streams import say
 from durastate.emulator import World
 
 from .support import environment, serving, start, write_refs
@@ -210,3 +211,22 @@ def test_quiet_and_a_dumb_terminal_show_the_summary_alone(
     lines = on_terminal(tmp_path, *arguments, term=term).splitlines()
     assert lines[0] == "100 requested = 100 complete + 0 failed + 0 not attempted"
     assert len(lines) == 2
+
+
+@pytest.mark.asyncio
+async def test_a_message_stands_above_the_display_and_not_in_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reading, writing = pty.openpty()
+    monkeypatch.setenv("TERM", "xterm")
+    with os.fdopen(writing, "w") as terminal:
+        monkeypatch.setattr("sys.stderr", terminal)
+        async with Progress(Tally(requested=10), lambda: NOTHING):
+            for _ in range(5):
+                await asyncio.sleep(0)
+            say("a message")
+    shown = os.read(reading, 65_536).decode()
+    os.close(reading)
+    assert "0 of 10 executions" in shown
+    # The frame was erased first, so that the message begins a line.
+    assert re.search(r"(?:\n|\x1b\[2K|\r)a message *\r\n", shown), shown

@@ -9,7 +9,7 @@ import pytest
 from rich.text import Text
 
 from durastate import ExecutionState, decode_page
-from durastate.cli.tree import in_tree_order, print_tree, that_fit
+from durastate.cli.tree import View, in_tree_order, print_tree, that_fit
 from durastate.models import dump_json
 
 
@@ -118,3 +118,34 @@ def test_names_of_others_reach_no_terminal_as_they_are(capsys: pytest.CaptureFix
     shown = capsys.readouterr().out
     assert "\\x1b]0;x\\x07[red]b[/red]" in shown
     assert shown.replace("\n", "").isprintable()
+
+
+def test_a_long_note_goes_on_below_itself_instead_of_costing_the_duration(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    details = {
+        "Attempt": 3,
+        "Error": {"ErrorType": "ServiceUnavailable", "ErrorMessage": "x" * 999},
+    }
+    failed = operation("s", Name="charge", Status="FAILED", EndTimestamp=100, StepDetails=details)
+    print_tree(state(failed), View(messages=True))
+    shown = Text.from_ansi(capsys.readouterr().out).plain
+    assert "1 min 40 s" in shown
+    assert shown.count("x") == 300
+    assert shown.count("…") == 1
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_errors_of_the_execution_itself_and_of_a_wait_are_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    error = {"Error": {"ErrorType": "Cancelled"}}
+    print_tree(
+        state(
+            operation("e", Type="EXECUTION", Status="FAILED", ExecutionDetails=error),
+            operation("w", Type="WAIT", Status="CANCELLED", WaitDetails=error),
+        )
+    )
+    assert capsys.readouterr().out.count("Cancelled") == 2

@@ -15,6 +15,7 @@ from audit.support import failure, row, state, step
 from durastate.audit import SCHEMA_VERSION, Store
 from durastate.audit.query import query
 from durastate.audit.schema import COLUMNS, PAYLOADS, TABLES
+from durastate.emulator import Call, Emulator
 
 from .page import ROOT, blocks, run
 from .test_command_page import in_shell
@@ -40,19 +41,26 @@ def audited(here: Path) -> Path:
 
 
 @pytest.mark.asyncio
-async def test_every_line_for_a_shell_does_what_it_says(audited: Path) -> None:
+async def test_every_line_for_a_shell_does_what_it_says(
+    audited: Path, in_environment: Emulator
+) -> None:
     script = "".join(block.code for block in blocks(PAGE, "sh"))
     env = os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(ROOT / "src")}
     done = await in_shell(script, env, audited)
-    assert (done.returncode, done.stderr) == (0, "")
-    for part in ("RUNNING", "As it was written"):
+    assert done.returncode == 0, done.stderr
+    for part in ("RUNNING", "As it was written", "Reading takes about", "+ 0 not attempted"):
         assert part in done.stdout
+    with query(audited / "running", "select distinct status from executions") as answer:
+        statuses = {each["status"] for batch in answer for each in batch.to_pylist()}
+    assert statuses == {"RUNNING", "FAILED"}
+    for call in (Call.LIST, Call.HISTORY):
+        assert call in in_environment.log.per_call()
     retried = list(csv.reader((audited / "retried.csv").read_text().splitlines()))
     assert retried[1:] == [[f"order-{number}", "step 2", "3"] for number in range(3)]
 
 
 def test_the_questions_have_their_answers(audited: Path) -> None:
-    (block,) = blocks(PAGE, "text")
+    block = blocks(PAGE, "text")[-1]
     answers = []
     for sql in block.code.split(";")[:-1]:
         with query(audited / "audit", sql) as answer:

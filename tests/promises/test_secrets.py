@@ -749,6 +749,53 @@ def queried(command: Run) -> Outputs:
     yield command.screen, False
 
 
+def executions_shown(command: Run) -> Outputs:
+    """Without --messages, which asks for payloads."""
+    arn = command.emulator.world.arn(3)
+    assert command("show", arn, "--all") == 0
+    assert command("show", arn, "--failed") == 0
+    directory = an_audit(command, "full")
+    assert command("show", directory, arn, "--all") == 0
+    assert command("show", directory, command.emulator.world.arn(2)) == 2
+    assert command("show", directory, TOKEN.value) == 252
+    assert command("show", TOKEN.value) == 253
+    command.emulator.known_credentials.clear()
+    assert command("show", arn) == 253
+    command._patch.delenv("AWS_ENDPOINT_URL_LAMBDA")
+    command._patch.setenv("AWS_REGION", "eu-west-1")
+    assert command("show", TOKEN.value) == 252
+    yield command.screen, False
+
+
+def audit_of_everything(command: Run) -> Outputs:
+    command.emulator.faults = FaultPlan(
+        on={0: Fault(FaultKind.NOT_FOUND), 1: Fault(FaultKind.MALFORMED_JSON)}
+    )
+    for kept in ("none", "size", "hash", "full"):
+        directory = command.path / kept
+        given = ("--from", refs_file(command), "-o", directory, "--payloads", kept)
+        assert command("audit", *given, "--format", "jsonl") == 2
+        files = [path.read_bytes().decode("utf-8", "replace") for path in directory.iterdir()]
+        yield "".join(files), kept == "full"
+    assert "Could not be read: 2 executions" in command.screen
+    yield command.screen, False
+
+
+def audit_that_is_refused(command: Run) -> Outputs:
+    out = command.path / "out"
+    # A key such as local servers have, without a Region.
+    assert command("audit", TOKEN.value, "-o", out) == 253
+    command._patch.setenv("AWS_REGION", "eu-west-1")
+    (command.path / "list").write_text(f'{{"token": "{TOKEN.value}"}}\n')
+    assert command("audit", "--from", command.path / "list", "-o", out) == 252
+    assert command("audit", TOKEN.value.replace("/", ""), "-o", out) == 252
+    assert command("audit", "order-flow:alias", "-o", out) == 254
+    command._patch.setenv("HTTP_PROXY", f"http://auditor:{PROXY_PASSWORD.value}@127.0.0.1:9")
+    assert command("audit", "order-flow:alias", "-o", out, "--outage-limit", "0.1") in (253, 254)
+    command.emulator.known_credentials.clear()
+    yield command.screen, False
+
+
 OUTPUTS: dict[str, tuple[Callable[[Run], Outputs], ...]] = {
     "get": (get_table, get_json, get_refused),
     "fetch": (
@@ -764,8 +811,10 @@ OUTPUTS: dict[str, tuple[Callable[[Run], Outputs], ...]] = {
     "emulator": (served,),
     "policy": (policies,),
     "completion": (completed,),
+    "audit": (audit_of_everything, audit_that_is_refused),
     "verify": (verified,),
     "query": (queried,),
+    "show": (executions_shown,),
 }
 
 

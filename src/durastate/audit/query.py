@@ -8,7 +8,7 @@ that reads is admitted. JSON Lines become Parquet in a temporary folder first.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,6 +69,23 @@ class _Aside:
             raise
 
 
+class Tables:
+    """The tables of an audit, open for any number of questions."""
+
+    def __init__(self, duck: duckdb.DuckDBPyConnection, thread: ThreadPoolExecutor) -> None:
+        self._duck = duck
+        self._aside = _Aside(duck, thread)
+
+    def ask(self, sql: str, values: Sequence[Any] = ()) -> Answer:
+        """The answer to one statement, to be read before the next; `values` are for its `?`."""
+        statements = self._aside.do(lambda: self._duck.extract_statements(sql))
+        statement, given = _one_that_reads(statements), list(values) or None
+        relation = self._aside.do(lambda: self._duck.sql(statement, params=given))
+        return Answer(
+            self._aside.do(lambda: relation.to_arrow_reader(_ROWS_OF_A_BATCH)), self._aside
+        )
+
+
 @contextmanager
 def query(directory: Path, sql: str) -> Iterator[Answer]:
     """The answer to one statement over `executions`, `operations` and `failures`.
@@ -76,19 +93,23 @@ def query(directory: Path, sql: str) -> Iterator[Answer]:
     The block has it; it is gone after that. Times are UTC. `QueryError` for what DuckDB refuses,
     `DirectoryError` where there is no audit.
     """
+    with tables(directory) as opened:
+        yield opened.ask(sql)
+
+
+@contextmanager
+def tables(directory: Path) -> Iterator[Tables]:
+    """The same for several statements."""
     manifest = read_manifest(directory)
     with (
         tempfile.TemporaryDirectory(prefix="durastate-") as scratch,
         _connection(scratch) as duck,
         ThreadPoolExecutor(1) as thread,
     ):
-        aside = _Aside(duck, thread)
         for table in TABLES:
             duck.register(table, _data_set(directory, manifest, table, Path(scratch)))
         duck.execute("SET lock_configuration = true")
-        statement = _one_that_reads(aside.do(lambda: duck.extract_statements(sql)))
-        reader = aside.do(lambda: duck.sql(statement).to_arrow_reader(_ROWS_OF_A_BATCH))
-        yield Answer(reader, aside)
+        yield Tables(duck, thread)
 
 
 def _one_that_reads(statements: list[duckdb.Statement]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from hashlib import sha256
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -175,11 +175,7 @@ class TableWriter:
     def __init__(self, file: NewFile, table: Table, format: Format) -> None:  # noqa: A002
         self.rows = 0
         self._file = file
-        self._parquet = (
-            pq.ParquetWriter(file, arrow_schema(table), compression="zstd", compression_level=1)
-            if format == "parquet"
-            else None
-        )
+        self._parquet = _parquet_writer(file, table) if format == "parquet" else None
 
     def write(self, found: pa.Table) -> None:
         """One row group, or its lines."""
@@ -200,6 +196,14 @@ class TableWriter:
             self._parquet.close()
 
 
+def _parquet_writer(file: NewFile, table: Table) -> pq.ParquetWriter:
+    """Without dictionaries of times, which hardly repeat. Ids do: AWS makes them of the place."""
+    repeated = [each.name for each in COLUMNS[table] if each.kind != "time"]
+    return pq.ParquetWriter(
+        file, arrow_schema(table), compression="zstd", compression_level=1, use_dictionary=repeated
+    )
+
+
 def operations_table(batches: Iterable[tuple[str, Encoded]]) -> pa.Table:
     """The operations of many executions, given by their ARNs, as one Arrow table."""
     pairs = [(arn, encoded) for arn, encoded in batches if encoded.operations]
@@ -208,7 +212,7 @@ def operations_table(batches: Iterable[tuple[str, Encoded]]) -> pa.Table:
     merged: Columns = {}
     if pairs:
         merged = {
-            name: [value for _, encoded in pairs for value in encoded.columns[name]]
+            name: list(chain.from_iterable(encoded.columns[name] for _, encoded in pairs))
             for name in pairs[0][1].columns
         }
     table = as_table("operations", merged, len(indices))
@@ -290,7 +294,8 @@ def pieces(path: Path, table: Table) -> Iterator[pa.Table]:
     if path.suffix == ".parquet":
         with pq.ParquetFile(path, memory_map=False) as file:
             for at in range(file.num_row_groups):
-                yield file.read_row_group(at)
+                # Each thread of Arrow's would keep memory of its own.
+                yield file.read_row_group(at, use_threads=False)
         return
     with path.open("rb") as lines:
         while some := list(islice(lines, _LINES_OF_A_PIECE)):

@@ -14,11 +14,25 @@ import click
 from durastate import __version__
 
 from .ending import COMPLETE, OTHER, USAGE, code_of, message_of
-from .options import Connection, Number, connection_options
+from .options import (
+    Connection,
+    Number,
+    audit_connection_options,
+    connection_options,
+    history_connection_options,
+)
 from .streams import let_go, open_closed, results, say, unheard
 
 _stat_option = click.option(
     "--stat", is_flag=True, help="At the end say what requests waited for, in seconds."
+)
+_outage_option = click.option(
+    "--outage-limit",
+    "outage_limit_s",
+    metavar="SECONDS",
+    type=Number(min=0, min_open=True),
+    help="How long to wait for an endpoint that has gone away, before the run ends.  "
+    "[default: 300]",
 )
 _PAYLOADS = ("full", "none", "size", "hash")  # what payloads.py knows
 _SHELLS = ("bash", "zsh", "fish")
@@ -135,14 +149,7 @@ def get(
     type=click.IntRange(min=1),
     help="HTTP requests in flight at once.  [default: 64]",
 )
-@click.option(
-    "--outage-limit",
-    "outage_limit_s",
-    metavar="SECONDS",
-    type=Number(min=0, min_open=True),
-    help="How long to wait for an endpoint that has gone away, before the run ends.  "
-    "[default: 300]",
-)
+@_outage_option
 @_stat_option
 @connection_options
 def fetch(
@@ -187,6 +194,145 @@ def fetch(
         max_items=max_items,
     )
     return run_fetch(job, Connection(**connection))
+
+
+@commands.command()
+@click.argument("names", metavar="[FUNCTION|EXECUTION]...", nargs=-1)
+@click.option(
+    "--from",
+    "source",
+    metavar="FILE",
+    help="Read more of them from a file, or - for stdin: a name or an ARN a line, or the lines "
+    "that fetch takes.",
+)
+@click.option(
+    "-o",
+    "--out",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Directory to write, readable by you alone; the same one goes on. Needed but for --plan.",
+)
+@click.option(
+    "--since",
+    metavar="TIME",
+    help="Executions that started since: so long ago, such as 90m, 12h, 7d or 2w, or a time of "
+    "ISO 8601, in UTC where it has no zone.  [default: all that are kept]",
+)
+@click.option("--until", metavar="TIME", help="Executions that started until.  [default: now]")
+@click.option(
+    "--status",
+    metavar="STATUS,…",
+    help="Executions that are RUNNING, SUCCEEDED, FAILED, TIMED_OUT or STOPPED; several with "
+    "commas.  [default: all]",
+)
+@click.option(
+    "--plan",
+    "only_plan",
+    is_flag=True,
+    help="Only say what it would cost: executions, requests, time, disk. Asks for no history.",
+)
+@click.option(
+    "--sample",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Read N of all that are found, by chance; always the same ones.",
+)
+@click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Look at the first N that are listed only, the newest of each function first.",
+)
+@click.option(
+    "--max-duration",
+    metavar="SPAN",
+    help="Begin no more executions after so long, such as 90m; the same command goes on.",
+)
+@click.option(
+    "--payloads",
+    type=click.Choice(("none", "size", "hash", "full")),
+    default="none",
+    show_default=True,
+    help="Of payloads write nothing, their size, size and SHA-256, or all of it. Short values can "
+    "be guessed from their SHA-256. Only full writes callback ids.",
+)
+@click.option(
+    "--format",
+    "table_format",
+    type=click.Choice(("parquet", "jsonl")),
+    default="parquet",
+    show_default=True,
+    help="Of the tables.",
+)
+@click.option(
+    "--refresh", is_flag=True, help="Read anew what was running when an earlier audit read it."
+)
+@click.option(
+    "--profile-map",
+    metavar="ACCOUNT=PROFILE",
+    multiple=True,
+    help="Which profile reads ARNs of an account; may be repeated.",
+)
+@click.option("--quiet", is_flag=True, help="No progress and no plan; the summary all the same.")
+@_outage_option
+@audit_connection_options
+def audit(
+    *,
+    names: tuple[str, ...],
+    source: str | None,
+    out: Path | None,
+    since: str | None,
+    until: str | None,
+    status: str | None,
+    only_plan: bool,
+    sample: int | None,
+    limit: int | None,
+    max_duration: str | None,
+    payloads: str,
+    table_format: str,
+    refresh: bool,
+    profile_map: tuple[str, ...],
+    quiet: bool,
+    max_items: int,
+    **connection: Any,
+) -> int:
+    """Read the executions of functions into tables, without tokens.
+
+    FUNCTION is a name or an ARN, with :VERSION or :ALIAS or without, which is all versions;
+    EXECUTION is the ARN of one. Lists them, says what reading them costs, reads the history of
+    each, and writes tables of executions, operations and failures that verify, query and other
+    tools read. The summary goes to stdout.
+
+    The same command goes on with a run that was interrupted, killed or had no space. What was
+    read when it had ended is never read again. Ctrl-C finishes what is under way and saves; a
+    second one stops at once. Needs the extra audit.
+
+    \b
+    Examples:
+      durastate audit order-flow --since 7d --status RUNNING,FAILED --plan
+      durastate audit order-flow --since 7d --status RUNNING,FAILED -o audit
+    """
+    from .audit import Job, run_audit
+
+    job = Job(
+        names=names,
+        source=source,
+        out=out,
+        since=since,
+        until=until,
+        status=status,
+        only_plan=only_plan,
+        sample=sample,
+        limit=limit,
+        max_duration=max_duration,
+        payloads=payloads,
+        format=table_format,
+        refresh=refresh,
+        profile_map=profile_map,
+        quiet=quiet,
+        max_items=max_items,
+    )
+    return run_audit(job, Connection(**connection))
 
 
 @commands.command()
@@ -236,6 +382,60 @@ def query(*, directory: Path, sql: str, output: str) -> None:
     from .query import run_query
 
     run_query(directory, sql, output)
+
+
+@commands.command()
+@click.argument("where", metavar="[DIR] ARN", nargs=-1, required=True)
+@click.option("--all", "whole", is_flag=True, help="Every operation, however many are alike.")
+@click.option(
+    "--failed",
+    is_flag=True,
+    help="Only what has failed, timed out, been cancelled or is to be tried again, and what that "
+    "is in.",
+)
+@click.option(
+    "--messages",
+    is_flag=True,
+    help="The messages of errors too. They are payloads: an audit has them with --payloads full.",
+)
+@_stat_option
+@history_connection_options
+def show(
+    *,
+    where: tuple[str, ...],
+    whole: bool,
+    failed: bool,
+    messages: bool,
+    stat: bool,
+    max_items: int,
+    **connection: Any,
+) -> int:
+    """Print one durable execution as a tree, without a checkpoint token.
+
+    With an ARN alone its history is read. With DIR, the directory of an audit, nothing is asked:
+    the execution is shown as it was when the audit read it, and instead of its ARN its name will
+    do. Payloads are not shown.
+
+    Of more than five alike siblings, such as the iterations of a map, three are shown and the
+    rest is one line; what stands out among them has a line of its own.
+
+    \b
+    Examples:
+      durastate show "$ARN" --failed
+      durastate show audit order-17
+    """
+    from .show import show_history, show_kept
+
+    shown = {"whole": whole, "failed": failed, "messages": messages}
+    if len(where) == 1 and Path(where[0]).is_dir():
+        raise click.UsageError("after the directory give the ARN or the name of an execution")
+    if len(where) == 1:
+        call = "GetDurableExecutionHistory"
+        made = Connection(call=call, **connection)
+        return show_history(made, where[0], max_items, stat=stat, **shown)
+    if len(where) > 2:
+        raise click.UsageError("expected ARN, or DIR and ARN")
+    return show_kept(Path(where[0]), where[1], **shown)
 
 
 @commands.command()

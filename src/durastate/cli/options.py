@@ -1,4 +1,4 @@
-"""The options that `get` and `fetch` share, and the client that they make."""
+"""The options that commands share, and the client that they make."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from durastate import Hook, StateClient
 
@@ -31,18 +31,22 @@ class Connection:
     quota_share: float | Literal["default"] | None
     max_requests: int | None = None
     outage_limit_s: float | None = None
+    call: str = _GET_STATE  # what `rate` is a ceiling on
 
-    def client(self, hooks: Sequence[Hook] | None = None) -> StateClient:
-        """The client, not entered yet."""
+    def client(
+        self, hooks: Sequence[Hook] | None = None, *, rates: Mapping[str, float] | None = None
+    ) -> StateClient:
+        """The client, not entered yet; with `rates` by call these, and no share of a quota."""
         from durastate import Limits, RetryPolicy, StateClient
 
         if self.ca_bundle is not None:
             # What aiobotocore reads, and before the profile. This process is our own.
             os.environ["AWS_CA_BUNDLE"] = self.ca_bundle
+        rate = {} if self.rate is None else {self.call: self.rate}
         limits = Limits(
             max_requests=self.max_requests,
-            quota_share=self.quota_share,
-            rates={} if self.rate is None else {_GET_STATE: self.rate},
+            quota_share=self.quota_share if rates is None else None,
+            rates=rate if rates is None else rates,
         )
         limit_s = self.outage_limit_s
         return StateClient(
@@ -83,7 +87,7 @@ def _share(
     return share
 
 
-_CONNECTION = (
+_WHERE = (
     click.option("--profile", metavar="NAME", help="Profile of the AWS CLI.  [env: AWS_PROFILE]"),
     click.option(
         "--region",
@@ -101,34 +105,72 @@ _CONNECTION = (
         type=click.Path(exists=True, dir_okay=False, readable=True),
         help="Certificates to trust, PEM.  [env: AWS_CA_BUNDLE]",
     ),
-    click.option(
-        "--rate",
-        metavar="N",
-        type=Number(min=0, min_open=True),
-        help="Requests a second at most, per account and Region.",
-    ),
-    click.option(
-        "--quota-share",
-        metavar="SHARE",
-        default="default",
-        callback=_share,
-        help="Share of AWS's published quota to use, above 0 and at most 1, or none for no "
+)
+
+
+def _how_fast(rate: str, share: str, items: str) -> tuple[Callable[[_Command], _Command], ...]:
+    return (
+        click.option("--rate", metavar="N", type=Number(min=0, min_open=True), help=rate),
+        click.option(
+            "--quota-share", metavar="SHARE", default="default", callback=_share, help=share
+        ),
+        click.option(
+            "--max-items",
+            metavar="N",
+            type=click.IntRange(0, 1000),
+            default=1000,
+            show_default=True,
+            help=items,
+        ),
+    )
+
+
+_CONNECTION = (
+    *_WHERE,
+    *_how_fast(
+        "Requests a second at most, per account and Region.",
+        "Share of AWS's published quota to use, above 0 and at most 1, or none for no "
         "ceiling. Running durable functions need the same quota.  [default: 0.2; none with an "
         "endpoint of your own]",
+        "Operations a page; 0 leaves it to the service.",
     ),
-    click.option(
-        "--max-items",
-        metavar="N",
-        type=click.IntRange(0, 1000),
-        default=1000,
-        show_default=True,
-        help="Operations a page; 0 leaves it to the service.",
+)
+_HISTORY_CONNECTION = (
+    *_WHERE,
+    *_how_fast(
+        "Requests a second at most, per account and Region.",
+        "Share of AWS's published quota to use, above 0 and at most 1, or none for no ceiling.  "
+        "[default: 0.8; none with an endpoint of your own]",
+        "Events a page; 0 leaves it to the service.",
+    ),
+)
+_AUDIT_CONNECTION = (
+    *_WHERE,
+    *_how_fast(
+        "Histories' requests a second at most, per account and Region.",
+        "Share of the account's quotas to use, above 0 and at most 1, or none for no ceiling.  "
+        "[default: 0.8; none with an endpoint of your own]",
+        "Executions and events a page; 0 leaves it to the service.",
     ),
 )
 
 
 def connection_options(command: _Command) -> _Command:
     """Add the options that `Connection` is made of, and `--max-items`."""
-    for option in reversed(_CONNECTION):
+    return _with(_CONNECTION, command)
+
+
+def history_connection_options(command: _Command) -> _Command:
+    """The same for one history."""
+    return _with(_HISTORY_CONNECTION, command)
+
+
+def audit_connection_options(command: _Command) -> _Command:
+    """The same for an audit, which uses other calls."""
+    return _with(_AUDIT_CONNECTION, command)
+
+
+def _with(options: Sequence[Callable[[_Command], _Command]], command: _Command) -> _Command:
+    for option in reversed(options):
         command = option(command)
     return command

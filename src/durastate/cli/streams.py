@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import click
-
 from .ending import OTHER, Problem
 
 
@@ -49,7 +47,8 @@ def results() -> Iterator[None]:
 def say(text: str) -> None:
     """A line on stderr, if anybody hears it."""
     with unheard():
-        click.echo(text, err=True)
+        # Not click's echo, which goes around the display that stands there and into its frame.
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 @contextmanager

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from rich.console import Console, Group, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from durastate import ExecutionState, Operation
+from durastate import ErrorObject, ExecutionState, Operation
 
+from .folding import Line, every_line, folded, only
 from .plain import plain
 from .progress import span
 
 _DEEPEST_INDENT = 20
 _LONGEST_ID = 12
+_LONGEST_MESSAGE = 300
 _WIDTH_OF_A_FILE = 1_000
 _COLUMNS = ("Operation", "Type", "Status", "Attempt", "Started (UTC)", "Took", "Note")
 _FIRST_TO_GO = ("Started (UTC)", "Took")
 _SHORTEST_NAME = 12
+_NARROWEST_NOTE = len("until 2026-01-02 03:04:05")
 _GAP = 2
+_FAILED = ("FAILED", "TIMED_OUT", "CANCELLED", "STOPPED")
 _STYLES = {
     "SUCCEEDED": "green",
     "FAILED": "bold red",
@@ -32,26 +39,62 @@ _STYLES = {
 }
 
 
-def print_tree(state: ExecutionState) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What of a state is shown, and as of when."""
+
+    whole: bool = True  # False: alike siblings in short
+    failed: bool = False  # only what has failed, and what that is in
+    messages: bool = False  # of errors, which are payloads
+    summed_up: bool = False
+    status: str | None = None  # of the execution, where its operations do not say it
+    read_at: datetime | None = None  # None: now
+
+
+def print_tree(state: ExecutionState, view: View | None = None) -> None:
     """Print it on stdout; into a file every column as wide as it needs."""
+    view = view or View()
+    now = view.read_at.timestamp() if view.read_at else time.time()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_OF_A_FILE)
-    table = _table(state, time.time(), console.width)
-    console.print(Group(_head(state), Text(), table), soft_wrap=False)
+    lines = list(_lines(state, view))
+    cells = [_Cells(view.messages, now).of(line) for line in lines]
+    nothing = Text("Nothing has failed." if view.failed else "No operations.")
+    shown = _table(cells, console.width) if lines else nothing
+    console.print(Group(_head(state, view), Text(), shown), soft_wrap=False)
 
 
-def _head(state: ExecutionState) -> Text:
+def _lines(state: ExecutionState, view: View) -> Iterator[Line]:
+    places = list(in_tree_order(state))
+    if view.failed:
+        places = only(places, _has_failed)
+    return every_line(places) if view.whole else folded(places, _outcome)
+
+
+def _head(state: ExecutionState, view: View) -> Text:
     execution = state.execution
-    status = execution.status if execution else "no EXECUTION operation"
+    status = view.status or (execution.status if execution else "no EXECUTION operation")
     text = Text(plain(state.arn))
     text.append(f"\n{plain(status)}", _STYLES.get(status, ""))
     text.append(f", {len(state.operations):,} operations from {state.source}")
+    if view.read_at:
+        text.append(f", read {_moment(view.read_at)} UTC")
+    if view.summed_up:
+        text.append(f"\n{_sum(state.operations)}")
     return text
 
 
-def _table(state: ExecutionState, now: float, room: int) -> Table:
-    rows = [_cells(operation, depth, now) for operation, depth in in_tree_order(state)]
+def _sum(operations: Sequence[Operation]) -> str:
+    """How many there are of each status, and how many attempts after the first."""
+    counts = Counter(plain(each.status) for each in operations)
+    retries = sum(map(_retries, operations))
+    shown = [f"{count:,} {status}" for status, count in counts.most_common()]
+    return ", ".join(shown + [f"{retries:,} retries"] * (retries > 0))
+
+
+def _table(rows: Sequence[Mapping[str, Text]], room: int) -> Table:
     needed = {name: max([len(name), *(row[name].cell_len for row in rows)]) for name in _COLUMNS}
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+    needed["Note"] = min(needed["Note"], _NARROWEST_NOTE)  # the one that goes on below itself
     widths = that_fit(needed, room)
     for name in widths:
         if name == "Note":
@@ -64,18 +107,48 @@ def _table(state: ExecutionState, now: float, room: int) -> Table:
     return table
 
 
-def _cells(operation: Operation, depth: int, now: float) -> dict[str, Text]:
-    indent = "  " * min(depth, _DEEPEST_INDENT)
-    texts = (
-        Text(indent + _label(operation)),
-        Text(plain(operation.sub_type or operation.type)),
-        Text(plain(operation.status), _STYLES.get(operation.status, "")),
-        Text(_attempt(operation)),
-        Text(_moment(operation.start_timestamp)),
-        Text(_took(operation, now)),
-        Text(_note(operation)),
-    )
-    return dict(zip(_COLUMNS, texts, strict=True))
+class _Cells:
+    """What stands in the columns of a line."""
+
+    def __init__(self, messages: bool, now: float) -> None:
+        self._messages = messages
+        self._now = now
+
+    def of(self, line: Line) -> dict[str, Text]:
+        operation, alike = line.operation, line.alike or (line.operation,)
+        indent = "  " * min(line.depth, _DEEPEST_INDENT)
+        label = f"… {len(alike):,} more" if line.alike else _label(operation)
+        counted = any(_attempts(each) is not None for each in alike)
+        texts = (
+            Text(indent + label),
+            Text(plain(operation.sub_type or operation.type)),
+            Text(plain(operation.status), _STYLES.get(operation.status, "")),
+            Text(_range(sorted(_attempts(each) or 0 for each in alike), str) if counted else ""),
+            Text(_moment(operation.start_timestamp)),
+            Text(self._took(alike)),
+            Text(self._note(line)),
+        )
+        return dict(zip(_COLUMNS, texts, strict=True))
+
+    def _took(self, alike: Sequence[Operation]) -> str:
+        so_far = " so far" * (alike[0].end_timestamp is None)
+        return _range(sorted(_seconds(each, self._now) for each in alike), span) + so_far
+
+    def _note(self, line: Line) -> str:
+        """How it failed, or what it waits for."""
+        if line.alike:
+            below = f"{line.below:,} operations below" if line.below else ""
+            return "; ".join(filter(None, (_failure(line.operation), below)))
+        failure = _failure(line.operation, message=self._messages)
+        return "; ".join(filter(None, (failure, _next(line.operation))))
+
+
+def _range(values: Sequence[Any], shown: Callable[[Any], str]) -> str:
+    """The first and the last of them, or the only one."""
+    if not values:
+        return ""
+    first, last = shown(values[0]), shown(values[-1])
+    return first if first == last else f"{first} to {last}"
 
 
 def that_fit(needed: Mapping[str, int], room: int) -> dict[str, int]:
@@ -120,33 +193,55 @@ def _label(operation: Operation) -> str:
     return identity if len(identity) <= _LONGEST_ID else f"{identity[:_LONGEST_ID]}…"
 
 
-def _attempt(operation: Operation) -> str:
+def _attempts(operation: Operation) -> int | None:
     details = operation.step_details
-    return "" if details is None or details.attempt is None else str(details.attempt)
+    return None if details is None else details.attempt
 
 
-def _took(operation: Operation, now: float) -> str:
-    started, ended = operation.start_timestamp, operation.end_timestamp
-    if ended is None:
-        return f"{span(max(0.0, now - started.timestamp()))} so far"
-    return span(max(0.0, (ended - started).total_seconds()))
+def _retries(operation: Operation) -> int:
+    return max(0, (_attempts(operation) or 0) - 1)
 
 
-def _note(operation: Operation) -> str:
-    """How it failed, or what it waits for. A message is a payload, so it is not shown."""
-    return "; ".join(filter(None, (_failure(operation), _next(operation))))
+def _seconds(operation: Operation, now: float) -> float:
+    ended = operation.end_timestamp
+    last = now if ended is None else ended.timestamp()
+    return max(0.0, last - operation.start_timestamp.timestamp())
 
 
-def _failure(operation: Operation) -> str:
-    for details in (
+def _outcome(operation: Operation) -> tuple[Any, ...]:
+    """What distinguishes an operation from others of its kind."""
+    is_open = operation.end_timestamp is None
+    return operation.status, _failure(operation), _retries(operation) > 0, is_open
+
+
+def _has_failed(operation: Operation) -> bool:
+    return operation.status in _FAILED or bool(_failure(operation))
+
+
+def _failure(operation: Operation, *, message: bool = False) -> str:
+    """The type of its error. The message is a payload, so it is shown on demand."""
+    error = error_of(operation)
+    if error is None:
+        return ""
+    kind = plain(error.error_type or "an error without a type")
+    text = plain(error.error_message or "") if message else ""
+    if len(text) > _LONGEST_MESSAGE:
+        text = f"{text[:_LONGEST_MESSAGE]}…"
+    return f"{kind}: {text}" if text else kind
+
+
+def error_of(operation: Operation) -> ErrorObject | None:
+    """How it failed, wherever its kind keeps that."""
+    kinds = (
         operation.step_details,
         operation.context_details,
+        operation.execution_details,
         operation.callback_details,
         operation.chained_invoke_details,
-    ):
-        if details is not None and (error := details.error) is not None:
-            return plain(error.error_type or "an error without a type")
-    return ""
+        operation.wait_details,
+    )
+    errors = (each.error for each in kinds if each is not None)
+    return next((error for error in errors if error is not None), None)
 
 
 def _next(operation: Operation) -> str:

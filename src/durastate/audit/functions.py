@@ -1,0 +1,129 @@
+"""Whose executions an audit is of: functions and versions as users name them, aliases resolved.
+
+ListDurableExecutionsByFunction takes a version and refuses an alias, and without either it lists
+all versions (botocore's model), so that an alias is all that has to be asked about.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+from durastate.errors import (
+    AccessDeniedError,
+    ConfigurationError,
+    DurastateError,
+    FunctionNotFoundError,
+    ServiceError,
+    TransportError,
+)
+from durastate.refs import shown_arn
+
+_FUNCTION = re.compile(
+    r"(?P<function>(?:arn:aws[a-z-]*:lambda:(?P<region>[a-z0-9-]+):(?P<account>[0-9]{12}):function:"
+    r"|(?P<owner>[0-9]{12}):function:)?[a-zA-Z0-9_-]{1,140})"
+    r"(?::(?P<qualifier>\$LATEST(?:\.PUBLISHED)?|[a-zA-Z0-9_-]{1,128}))?"
+)
+_VERSION = re.compile(r"\$LATEST(?:\.PUBLISHED)?|[0-9]+")
+_GET_ALIAS = "GetAlias"
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionName:
+    """A function, or with a `qualifier` one of its versions or aliases."""
+
+    function: str
+    qualifier: str | None = None
+    region: str | None = None
+    account: str | None = None
+
+    @property
+    def is_alias(self) -> bool:
+        return self.qualifier is not None and not _VERSION.fullmatch(self.qualifier)
+
+    def __str__(self) -> str:
+        return self.function if self.qualifier is None else f"{self.function}:{self.qualifier}"
+
+
+def function_named(text: str) -> FunctionName:
+    """What a name or an ARN says; `ConfigurationError` where it is neither."""
+    found = _FUNCTION.fullmatch(text)
+    if found is None:
+        raise ConfigurationError(
+            f"expected the name or the ARN of a function, with :VERSION or :ALIAS or without, "
+            f"found {shown_arn(text)}"
+        )
+    account = found["account"] or found["owner"]
+    return FunctionName(found["function"], found["qualifier"], found["region"], account)
+
+
+def is_execution(text: str) -> bool:
+    """Whether it is an execution that is meant: its key has a slash, a function's has none."""
+    return "/" in text
+
+
+def without_repetitions(names: list[FunctionName]) -> list[FunctionName]:
+    """Each once, and no version beside the whole of its function; in the order given."""
+    whole = {each.function for each in names if each.qualifier is None}
+    kept = dict.fromkeys(
+        each for each in names if each.qualifier is None or each.function not in whole
+    )
+    return list(kept)
+
+
+async def versions_of(
+    name: FunctionName, *, profile: str | None, region: str | None, endpoint_url: str | None
+) -> list[FunctionName]:
+    """The versions that an alias points to now; anything else is itself."""
+    if not name.is_alias:
+        return [name]
+    from anyio import to_thread
+
+    # Loading aiobotocore's models would hold up the event loop for half a second.
+    alias = await to_thread.run_sync(
+        lambda: asyncio.run(_get_alias(name, profile, region, endpoint_url))
+    )
+    weights = (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
+    versions = dict.fromkeys([alias["FunctionVersion"], *weights])
+    return [replace(name, qualifier=version) for version in versions]
+
+
+async def _get_alias(
+    name: FunctionName, profile: str | None, region: str | None, endpoint_url: str | None
+) -> dict[str, Any]:
+    from aiobotocore.session import AioSession
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        async with AioSession(profile=profile).create_client(
+            "lambda", region_name=region, endpoint_url=endpoint_url
+        ) as client:
+            alias: dict[str, Any] = await client.get_alias(
+                FunctionName=name.function, Name=name.qualifier
+            )
+    except ClientError as error:
+        raise _refusal(name, error.response) from None
+    except BotoCoreError as error:
+        # Its text may quote the URL of a proxy.
+        raise TransportError(f"{_GET_ALIAS} of {name}: {type(error).__name__}") from None
+    return alias
+
+
+def _refusal(name: FunctionName, response: Any) -> DurastateError:
+    code = str(response.get("Error", {}).get("Code", "Unknown"))
+    kind: type[ServiceError] = ServiceError
+    if code in ("ResourceNotFoundException", "404"):
+        kind = FunctionNotFoundError
+    elif code.startswith("AccessDenied"):
+        kind = AccessDeniedError
+    metadata = response.get("ResponseMetadata", {})
+    return kind(
+        operation=_GET_ALIAS,
+        arn=str(name),
+        code=code,
+        message=str(response.get("Error", {}).get("Message", "")),
+        status=int(metadata.get("HTTPStatusCode", 0)),
+        request_id=metadata.get("RequestId"),
+    )

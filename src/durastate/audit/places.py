@@ -1,0 +1,98 @@
+"""Where executions are: a profile's Region each, with a client and ceilings of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+from durastate import StateClient
+
+from .quotas import HISTORY, LIST, Facts, Share
+
+
+class Place(NamedTuple):
+    """A profile (None: the one that is set) and a Region."""
+
+    profile: str | None
+    region: str | None
+
+
+Rates = Mapping[str, float]
+Connect = Callable[[Place, Facts, Rates], StateClient]
+"""Makes the client of a place, not entered yet, with these ceilings by call."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opened:
+    """A place that is read from."""
+
+    place: Place
+    client: StateClient
+    facts: Facts
+    rates: dict[str, float]
+
+
+class Places:
+    """The places of a run, each opened when it is first needed; ``async with`` closes them.
+
+    `profiles` says which profile an account is read with, where that is not `profile`. `rate` is
+    requests a second of GetDurableExecutionHistory, instead of its share of the quota.
+    """
+
+    def __init__(
+        self,
+        connect: Connect,
+        ask: Callable[[str | None, str | None], Awaitable[Facts]],
+        *,
+        profile: str | None = None,
+        region: str | None = None,
+        profiles: Mapping[str, str] | None = None,
+        share: Share = "default",
+        rate: float | None = None,
+    ) -> None:
+        self._connect = connect
+        self._ask = ask
+        self._profile = profile
+        self._profiles = dict(profiles or {})
+        self._share = share
+        self._rate = rate
+        self._region = region
+        #: Whether what is no ARN may be an execution.
+        self.any_key = False
+        self._facts: dict[Place, Facts] = {}
+        self._opened: dict[Place, Opened] = {}
+        self._closing = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        facts = await self._ask(self._profile, self._region)
+        self._region = facts.region
+        self.any_key = facts.is_own_endpoint
+        self._facts[Place(self._profile, facts.region)] = facts
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._closing.aclose()
+
+    def of(self, region: str | None, account: str | None) -> Place:
+        """The place of an ARN with these parts, or of a name without any."""
+        profile = self._profiles.get(account or "", self._profile)
+        return Place(profile, region or self._region)
+
+    async def open(self, place: Place) -> Opened:
+        """The place, ready to be asked."""
+        if place not in self._opened:
+            facts = self._facts.get(place) or await self._ask(place.profile, place.region)
+            rates = {call: facts.rate(call, self._share) for call in (LIST, HISTORY)}
+            if self._rate is not None:
+                rates[HISTORY] = self._rate
+            client = self._connect(place, facts, rates)
+            await self._closing.enter_async_context(client)
+            self._opened[place] = Opened(place, client, facts, rates)
+        return self._opened[place]
+
+    @property
+    def opened(self) -> list[Opened]:
+        """Those that were needed so far."""
+        return list(self._opened.values())

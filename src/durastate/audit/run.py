@@ -1,0 +1,451 @@
+"""A run of an audit: find the executions, say what reading them costs, read them, keep them.
+
+    run = Run(places, order, store, …)
+    await run.find(now)     # lists; asks for no history
+    await run.read()        # until all is read, or something ends it earlier
+    run.finish()
+
+What is found is remembered in the store before it is read, so that a run which is killed goes on.
+`stop()` ends either step in order: nothing more is begun, what is under way is finished. The
+store is written to on the event loop, which serves nobody else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import math
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, Self, cast
+
+from durastate import (
+    DurastateError,
+    ExecutionRef,
+    ExecutionState,
+    ExecutionSummary,
+    Failed,
+    FetchResult,
+)
+from durastate.errors import ConfigurationError
+from durastate.refs import parse_arn
+
+from .functions import FunctionName, function_named
+from .manifest import Manifest
+from .places import Opened, Place, Places
+from .plan import Experience, Plan, make_plan, time_left
+from .quotas import HISTORY
+from .rows import ExecutionRow
+from .schema import Format, Payloads
+from .store import Store
+
+_BATCH = 1_000
+# What a ceiling lets through in a second is enough to be under way: no answer takes as long as
+# that, as a rule, and more would only make Ctrl-C wait for them.
+_FEWEST_AT_ONCE = 4
+_MOST_AT_ONCE = 64
+_AHEAD_S = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What to read. `keys` are executions that are named themselves.
+
+    `statuses`, `since` and `until` choose among the executions of functions; a timedelta is so long
+    before the run. `sample` takes so many of all that are found, by chance and always the same;
+    `limit` looks at the first so many only.
+    """
+
+    functions: tuple[FunctionName, ...] = ()
+    keys: tuple[str, ...] = ()
+    statuses: tuple[str, ...] = ()
+    since: datetime | timedelta | None = None
+    until: datetime | timedelta | None = None
+    sample: int | None = None
+    limit: int | None = None
+    max_items: int = 1_000
+    format: Format = "parquet"
+    payloads: Payloads = "none"
+
+    def selection(self) -> dict[str, Any]:
+        """What makes it the same order as another one."""
+        return {
+            "functions": sorted(map(str, self.functions)),
+            "keys": hashlib.sha256("\n".join(sorted(self.keys)).encode()).hexdigest(),
+            "statuses": sorted(self.statuses),
+            "since": str(self.since),
+            "until": str(self.until),
+            "sample": self.sample,
+            "limit": self.limit,
+        }
+
+    def between(self, now: datetime) -> tuple[datetime | None, datetime]:
+        """From when to when, for a run that begins now; nothing that starts later is looked at."""
+        since = now - self.since if isinstance(self.since, timedelta) else self.since
+        until = now - self.until if isinstance(self.until, timedelta) else self.until
+        return since, now if until is None else min(now, until)
+
+
+@dataclass(slots=True)
+class Part:
+    """How far the reading of one place is."""
+
+    opened: Opened
+    to_read: int
+    read: int = 0
+    failed: int = 0
+
+    @property
+    def done(self) -> int:
+        return self.read + self.failed
+
+    @property
+    def left(self) -> int:
+        return self.to_read - self.done
+
+
+@dataclass
+class Progress:
+    """How far a run is. `found` counts what the listing has given so far."""
+
+    found: int = 0
+    already: int = 0
+    is_reading: bool = False
+    began: float = 0.0
+    parts: list[Part] = field(default_factory=list)
+
+    @property
+    def to_read(self) -> int:
+        return sum(part.to_read for part in self.parts)
+
+    @property
+    def read(self) -> int:
+        return sum(part.read for part in self.parts)
+
+    @property
+    def failed(self) -> int:
+        return sum(part.failed for part in self.parts)
+
+    def time_left(self, now: float) -> float | None:
+        """Seconds until the last place is done, at the pace of each so far."""
+        waiting = [part for part in self.parts if part.left]
+        found = [time_left(part.left, part.done, now - self.began) for part in waiting]
+        known = [each for each in found if each is not None]
+        return max(known) if known and len(known) == len(found) else None
+
+
+class Run:
+    """One run, into a `store`; with `only_plan` it changes nothing there and needs none.
+
+    `resolve` gives the versions that an alias points to. `clock` is the event loop's.
+    """
+
+    def __init__(
+        self,
+        places: Places,
+        order: Order,
+        store: Store | None,
+        *,
+        resolve: Callable[[FunctionName, Place], Awaitable[list[FunctionName]]],
+        clock: Callable[[], float],
+        max_duration_s: float | None = None,
+        only_plan: bool = False,
+    ) -> None:
+        assert only_plan or store is not None
+        self.progress = Progress()
+        self.is_stopped = False
+        self._places = places
+        self._order = order
+        self._store = store
+        self._resolve = resolve
+        self._clock = clock
+        self._until = math.inf if max_duration_s is None else clock() + max_duration_s
+        self._only_plan = only_plan
+        self._is_listed = False
+        self._counts: Counter[Place] = Counter()
+
+    def stop(self) -> None:
+        """Begin nothing more."""
+        self.is_stopped = True
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all that was ordered is read or failed."""
+        return self._is_listed and not any(part.left for part in self.progress.parts)
+
+    @property
+    def _is_over(self) -> bool:
+        return self.is_stopped or self._clock() >= self._until
+
+    # Find
+
+    async def find(self, now: datetime) -> Plan:
+        """List what is ordered, as of `now` or of the run that is gone on with; remember it."""
+        names = await self._check()
+        pins = self._pinned(names, now)
+        known = self._experience()
+        batch: list[ExecutionRow] = []
+        async with aclosing(self._found(pins)) as rows:
+            async for row in rows if self._order.sample is None else self._sampled(rows):
+                batch.append(row)
+                if len(batch) >= _BATCH:
+                    self._take(batch)
+        self._take(batch)
+        self._is_listed = not self._is_over
+        return await self._plan(known)
+
+    async def _check(self) -> list[FunctionName]:
+        """The versions to list. Each is asked for one execution: a wrong name changes nothing."""
+        if not self._places.any_key:
+            for key in self._order.keys:
+                parse_arn(key)
+        names = []
+        for name in self._order.functions:
+            place = self._places.of(name.region, name.account)
+            opened = await self._places.open(place)
+            names += (versions := await self._resolve(name, place))
+            for version in versions:
+                async with aclosing(_listing(opened, version, max_items=1)) as listing:
+                    await anext(listing, None)
+        return names
+
+    def _pinned(self, names: list[FunctionName], now: datetime) -> _Pins:
+        since, until = self._order.between(now)
+        pins = _Pins(tuple(names), since, until)
+        if self._only_plan or self._store is None:
+            return pins
+        return _Pins.read(self._store.begin(self._order.selection(), pins.written()))
+
+    async def _found(self, pins: _Pins) -> AsyncGenerator[ExecutionRow]:
+        limit = math.inf if self._order.limit is None else self._order.limit
+        async with aclosing(self._everything(pins)) as everything:
+            async for row in everything:
+                if self._is_over or self.progress.found >= limit:
+                    return
+                self.progress.found += 1
+                yield row
+
+    async def _everything(self, pins: _Pins) -> AsyncGenerator[ExecutionRow]:
+        # AWS's emulator 1.4 takes no times of ISO 8601 and would list nothing, so that only what
+        # the user asked for is sent to an endpoint of his own.
+        is_sent = self._order.until is not None or not self._places.any_key
+        for name in pins.names:
+            opened = await self._places.open(self._places.of(name.region, name.account))
+            found = _listing(
+                opened,
+                name,
+                statuses=self._order.statuses,
+                started_after=pins.since,
+                started_before=pins.until if is_sent else None,
+                max_items=self._order.max_items,
+            )
+            async with aclosing(found):
+                async for summary in found:
+                    if summary.start_timestamp <= pins.until:
+                        yield row_listed(summary)
+        for key in self._order.keys:
+            yield ExecutionRow.of(key, status="")
+
+    async def _sampled(self, rows: AsyncIterator[ExecutionRow]) -> AsyncGenerator[ExecutionRow]:
+        """Those with the lowest hashes: by chance, and the same ones when the run goes on."""
+        kept: list[tuple[int, str, ExecutionRow]] = []
+        names = set()
+        async for row in rows:
+            if row.arn in names:
+                continue
+            drawn = -int.from_bytes(hashlib.sha256(row.arn.encode()).digest()[:8])
+            heapq.heappush(kept, (drawn, row.arn, row))
+            names.add(row.arn)
+            if len(kept) > (self._order.sample or 0):
+                names.discard(heapq.heappop(kept)[1])
+        for _, _, row in kept:
+            yield row
+
+    def _take(self, batch: list[ExecutionRow]) -> None:
+        """Remember what is needed of the batch, and empty it."""
+        needed = batch
+        if (store := self._store) is not None:
+            needed = [row for row in batch if store.needs(row.arn, row.status or None)]
+            if not self._only_plan:
+                store.plan(needed)
+        self.progress.already += len(batch) - len(needed)
+        self._counts.update(self._place_of(row) for row in needed)
+        batch.clear()
+
+    def _experience(self) -> Experience:
+        if self._store is None:
+            return Experience()
+        counts = self._store.counts()
+        return Experience(counts.read, counts.operations)
+
+    async def _plan(self, known: Experience) -> Plan:
+        if self._store is not None and not self._only_plan:
+            # With what a run that was interrupted had planned, and each execution once.
+            self._counts = Counter(self._place_of(row) for row in self._store.pending())
+        for place, count in self._counts.items():
+            self.progress.parts.append(Part(await self._places.open(place), count))
+        opened = self._places.opened
+        return make_plan(
+            dict(self._counts),
+            {each.place: (each.rates[HISTORY], each.facts.quotas[HISTORY]) for each in opened},
+            already=self.progress.already,
+            listings=sum(each.client.statistics().requests for each in opened),
+            experience=known,
+            max_items=self._order.max_items,
+            format=self._order.format,
+            payloads=self._order.payloads,
+        )
+
+    def _place_of(self, row: ExecutionRow) -> Place:
+        return self._places.of(row.region, row.account)
+
+    # Read
+
+    async def read(self) -> None:
+        """Read what is planned; each place at its own pace, side by side."""
+        from anyio import create_task_group
+
+        self.progress.is_reading = True
+        self.progress.began = self._clock()
+        try:
+            async with create_task_group() as group:
+                for part in self.progress.parts:
+                    group.start_soon(self._read_part, part)
+        except BaseExceptionGroup as errors:
+            raise _first_of(errors) from None
+
+    async def _read_part(self, part: Part) -> None:
+        under_way: dict[int, ExecutionRow] = {}
+        results = part.opened.client.fetch_many(
+            self._refs(part.opened.place, under_way),
+            max_executions=at_once(part.opened.rates[HISTORY]),
+            max_items=self._order.max_items,
+            source="history",
+        )
+        async with results:
+            async for result in results:
+                self._keep(part, under_way.pop(result.index), result)
+
+    def _refs(self, place: Place, under_way: dict[int, ExecutionRow]) -> Iterator[ExecutionRef]:
+        assert self._store is not None
+        rows = (row for row in self._store.pending() if self._place_of(row) == place)
+        for index, row in enumerate(rows):
+            if self._is_over:
+                return
+            under_way[index] = row
+            yield ExecutionRef(row.arn)
+
+    def _keep(self, part: Part, row: ExecutionRow, result: FetchResult) -> None:
+        assert self._store is not None
+        if isinstance(result, Failed):
+            self._store.fail(row, result.error)
+            part.failed += 1
+        else:
+            self._store.add(row_read(row, result.state), result.state)
+            part.read += 1
+
+    def finish(self) -> Manifest:
+        """Save all, and put the directory in order."""
+        assert self._store is not None
+        return self._store.finish(complete=self.is_complete)
+
+
+def _listing(
+    opened: Opened, name: FunctionName, **options: Any
+) -> AsyncGenerator[ExecutionSummary]:
+    # A generator, so that whoever leaves it early can close it at once.
+    listing = opened.client.list_executions(name.function, qualifier=name.qualifier, **options)
+    return cast("AsyncGenerator[ExecutionSummary]", listing)
+
+
+class _Pins(NamedTuple):
+    """What stays as it was when a run began, also for the runs that go on with it."""
+
+    names: tuple[FunctionName, ...]
+    since: datetime | None
+    until: datetime
+
+    def written(self) -> dict[str, str]:
+        found = {"functions": "\n".join(map(str, self.names)), "until": self.until.isoformat()}
+        return found if self.since is None else found | {"since": self.since.isoformat()}
+
+    @classmethod
+    def read(cls, pins: Mapping[str, str]) -> Self:
+        since = pins.get("since")
+        return cls(
+            tuple(map(function_named, pins["functions"].split())),
+            None if since is None else datetime.fromisoformat(since),
+            datetime.fromisoformat(pins["until"]),
+        )
+
+
+def at_once(rate: float) -> int:
+    """How many executions to read at once, so that this rate is used."""
+    if rate == math.inf:
+        return _MOST_AT_ONCE
+    return min(_MOST_AT_ONCE, max(_FEWEST_AT_ONCE, math.ceil(rate * _AHEAD_S)))
+
+
+def row_listed(summary: ExecutionSummary) -> ExecutionRow:
+    """What a listing says. A local server's keys are no ARNs, so the function's own counts too."""
+    about: dict[str, Any] = {}
+    try:
+        function = function_named(summary.function_arn)
+    except ConfigurationError:
+        pass
+    else:
+        about = {
+            "function": function.function.rpartition(":")[2],
+            "version": function.qualifier,
+            "region": function.region,
+            "account": function.account,
+        }
+    row = ExecutionRow.of(
+        summary.arn,
+        status=str(summary.status),
+        name=summary.name,
+        started_at=summary.start_timestamp,
+        ended_at=summary.end_timestamp,
+    )
+    missing = {name: value for name, value in about.items() if getattr(row, name) is None}
+    return replace(row, **missing)
+
+
+def row_read(row: ExecutionRow, state: ExecutionState) -> ExecutionRow:
+    """What the history says of the execution, which is newer than its listing.
+
+    So an execution that was listed as closed and whose history does not say so yet counts as
+    running, and is read again later.
+    """
+    execution = state.execution
+    if execution is None:
+        return row
+    details = execution.execution_details
+    error = None if details is None else details.error
+    return replace(
+        row,
+        status="RUNNING" if execution.status == "STARTED" else str(execution.status),
+        name=row.name or execution.name,
+        started_at=row.started_at or execution.start_timestamp,
+        ended_at=execution.end_timestamp,
+        error_type=None if error is None else error.error_type,
+        error_message=None if error is None else error.error_message,
+        source="history",
+    )
+
+
+def _first_of(errors: BaseExceptionGroup[Any]) -> BaseException:
+    """An error rather than what followed from it; bare."""
+    leaves: list[BaseException] = []
+    waiting: list[BaseException] = [errors]
+    while waiting:
+        each = waiting.pop(0)
+        if isinstance(each, BaseExceptionGroup):
+            waiting += each.exceptions
+        else:
+            leaves.append(each)
+    ours = [each for each in leaves if isinstance(each, DurastateError)]
+    return (ours or leaves)[0]

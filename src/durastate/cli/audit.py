@@ -1,0 +1,424 @@
+"""`durastate audit`: the executions of functions, into tables that survive whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
+
+from durastate import (
+    ConfigurationError,
+    DurastateError,
+    ExecutionStatus,
+    FunctionNotFoundError,
+    Statistics,
+)
+
+from .ending import COMPLETE, INTERRUPTED, SOME_FAILED, USAGE, Problem, code_of, message_of
+from .extras import audit_extra, directory_problems
+from .fetch import _hooks
+from .moments import moment_of, span_of
+from .options import Connection
+from .plain import plain
+from .progress import Absence, span
+from .refsfile import RefsFile
+from .running import run, tune_collector
+from .streams import results, say
+
+if TYPE_CHECKING:
+    from durastate import StateClient
+    from durastate.audit import Manifest, Store
+    from durastate.audit.places import Place, Places, Rates
+    from durastate.audit.quotas import Facts
+    from durastate.audit.run import Order, Run
+
+_ACCOUNT = re.compile("[0-9]{12}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What the user asked for, as it was written."""
+
+    names: tuple[str, ...]
+    source: str | None
+    out: Path | None
+    since: str | None
+    until: str | None
+    status: str | None
+    only_plan: bool
+    sample: int | None
+    limit: int | None
+    max_duration: str | None
+    payloads: str
+    format: str
+    refresh: bool
+    profile_map: tuple[str, ...]
+    quiet: bool
+    max_items: int
+
+
+def run_audit(job: Job, connection: Connection) -> int:
+    """Find, plan, read, sum up; the exit code."""
+    with audit_extra():
+        import durastate.audit.run
+        import durastate.audit.summary  # noqa: F401 - now rather than at the end, where it is needed
+    checked = check(job)
+    if connection.ca_bundle is not None:
+        os.environ["AWS_CA_BUNDLE"] = connection.ca_bundle  # for what aiobotocore sends itself
+    with _store(job) as store, _botocore_is_quiet():
+        auditing = Auditing(checked, connection, store)
+        return auditing.plan() if job.only_plan else auditing.audit()
+
+
+@contextmanager
+def _botocore_is_quiet() -> Iterator[None]:
+    """It writes the headers of what it sends, the session token too, where logs are for debugging.
+
+    Elsewhere only our own transport sends; here aliases and quotas are asked for by botocore.
+    """
+    names = ("botocore", "aiobotocore", *logging.root.manager.loggerDict)
+    loggers = [logging.getLogger(name) for name in names if "botocore" in name]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(max(logging.INFO, logger.getEffectiveLevel()))
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the user asked for, as it was understood; profiles by account."""
+
+    job: Job
+    order: Order
+    profiles: dict[str, str]
+    max_duration_s: float | None
+
+
+def check(job: Job) -> Checked:
+    """A usage error for whatever is wrong with it."""
+    from durastate.audit.functions import (
+        FunctionName,
+        function_named,
+        is_execution,
+        without_repetitions,
+    )
+    from durastate.audit.run import Order
+
+    if job.out is None and not job.only_plan:
+        raise click.UsageError("-o DIR is needed, or --plan")
+    options: dict[str, Any] = {
+        "since": None if job.since is None else moment_of(job.since, "--since"),
+        "until": None if job.until is None else moment_of(job.until, "--until"),
+        "statuses": _statuses(job.status),
+    }
+    max_duration = job.max_duration
+    limit_s = (
+        None if max_duration is None else span_of(max_duration, "--max-duration").total_seconds()
+    )
+    profiles = _profiles(job.profile_map)
+    functions: list[FunctionName] = []
+    keys: list[str] = []
+    for where, name in _named(job):
+        if is_execution(name):
+            keys.append(name)
+            continue
+        try:
+            functions.append(function_named(name))
+        except ConfigurationError as error:
+            raise Problem(plain(f"{where}{error}"), USAGE) from None
+    if not functions and not keys:
+        raise click.UsageError("nothing to audit: name functions or executions, or use --from")
+    if not functions and any(options.values()):
+        raise click.UsageError("--since, --until and --status are for executions of functions")
+    order = Order(
+        functions=tuple(without_repetitions(functions)),
+        keys=tuple(dict.fromkeys(keys)),
+        sample=job.sample,
+        limit=job.limit,
+        max_items=job.max_items,
+        format="jsonl" if job.format == "jsonl" else "parquet",
+        payloads=job.payloads,  # type: ignore[arg-type]
+        **options,
+    )
+    now = datetime.now(timezone.utc)
+    since, until = order.between(now)
+    if since is not None and since >= until:
+        raise Problem("--since: nothing starts both after it and before --until", USAGE)
+    return Checked(job, order, profiles, limit_s)
+
+
+def _statuses(text: str | None) -> tuple[str, ...]:
+    if text is None:
+        return ()
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    known = [str(status) for status in ExecutionStatus]
+    for name in names:
+        if name not in known:
+            raise Problem(
+                plain(f"--status: expected some of {', '.join(known)}, found {name!r}"), USAGE
+            )
+    return names
+
+
+def _profiles(pairs: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for pair in pairs:
+        account, _, profile = pair.partition("=")
+        if not _ACCOUNT.fullmatch(account) or not profile:
+            raise Problem(
+                plain(
+                    f"--profile-map: expected ACCOUNT=PROFILE, an account's twelve digits, "
+                    f"found {pair!r}"
+                ),
+                USAGE,
+            )
+        found[account] = profile
+    return found
+
+
+def _named(job: Job) -> Iterator[tuple[str, str]]:
+    """Every function and execution that is named, and where that stands."""
+    yield from (("", name) for name in job.names)
+    if job.source is not None:
+        yield from asyncio.run(_lines(job.source))
+
+
+async def _lines(source: str) -> list[tuple[str, str]]:
+    file = RefsFile(source)
+    try:
+        return [(f"line {number}: ", _line(number, text)) async for number, text in file.lines()]
+    finally:
+        file.close()
+
+
+def _line(number: int, text: bytes | None) -> str:
+    """A name, an ARN, or an object as `fetch` takes it. What it holds may be a token."""
+    if text is not None and not text.startswith(b"{"):
+        found: Any = text.decode("utf-8", "replace")
+    else:
+        try:
+            members = orjson.loads(text or b"")
+            found = members.get("arn", members.get("DurableExecutionArn"))
+        except orjson.JSONDecodeError:
+            found = None
+    if not isinstance(found, str) or not found:
+        raise Problem(f"line {number}: expected a name, an ARN or an object with arn", USAGE)
+    return found
+
+
+@contextmanager
+def _store(job: Job) -> Iterator[Store | None]:
+    """The directory, opened; none where a plan needs none."""
+    from durastate.audit import Store
+
+    if job.out is None or (job.only_plan and not job.out.exists()):
+        yield None
+        return
+    with (
+        directory_problems(),
+        Store.open(
+            job.out,
+            format="jsonl" if job.format == "jsonl" else "parquet",
+            payloads=job.payloads,  # type: ignore[arg-type]
+            refresh=job.refresh,
+        ) as store,
+    ):
+        yield store
+
+
+class Auditing:
+    """One run of the command."""
+
+    def __init__(self, checked: Checked, connection: Connection, store: Store | None) -> None:
+        self._checked = checked
+        self._job = checked.job
+        self._connection = connection
+        self._store = store
+        self._absence = Absence(quiet=checked.job.quiet)
+        self._run: Run | None = None
+        self._seconds = 0.0
+        self._requests = 0
+
+    def plan(self) -> int:
+        """Find, and print the plan."""
+        from .audit_report import plan_lines
+
+        with _problems():
+            plan = run(self._find_only())
+        if self._run is not None and self._run.is_stopped:
+            raise KeyboardInterrupt
+        with results():
+            for line in plan_lines(plan):
+                click.echo(line)
+        return COMPLETE
+
+    def audit(self) -> int:
+        """The whole of it. What ended it, if anything did, comes after what was saved."""
+        ending: BaseException | None = None
+        try:
+            with _problems():
+                run(self._find_and_read())
+        except DurastateError as error:
+            ending = error
+            if self._run is None or not self._run.progress.is_reading:
+                raise
+        except KeyboardInterrupt:
+            say(self._how_to_go_on())
+            raise
+        assert self._run is not None
+        with directory_problems():
+            manifest = self._run.finish()
+        self._print_summary(manifest)
+        if ending is None and manifest.complete:
+            return SOME_FAILED if self._run.progress.failed else COMPLETE
+        if ending is not None:
+            say(f"durastate: {plain(message_of(ending))}")
+        say(self._how_to_go_on())
+        return INTERRUPTED if ending is None else code_of(ending)
+
+    async def _find_only(self) -> Any:
+        async with self._places() as places:
+            audit = self._make_run(places, only_plan=True)
+            async with self._display(audit, places):
+                return await audit.find(datetime.now(timezone.utc))
+
+    async def _find_and_read(self) -> None:
+        from .audit_report import plan_lines
+
+        async with self._places() as places:
+            audit = self._make_run(places, only_plan=False)
+            tune_collector()
+            clock = asyncio.get_running_loop().time
+            began = clock()
+            try:
+                async with self._display(audit, places):
+                    plan = await audit.find(datetime.now(timezone.utc))
+                    if not self._job.quiet:
+                        for line in plan_lines(plan):
+                            say(line)
+                    await audit.read()
+            finally:
+                self._seconds = clock() - began
+                self._requests = self._statistics(places).requests
+
+    def _places(self) -> Places:
+        from durastate.audit.places import Places
+        from durastate.audit.quotas import facts_of
+
+        connection = self._connection
+        return Places(
+            self._connect,
+            lambda profile, region: facts_of(profile, region, connection.endpoint_url),
+            profile=connection.profile,
+            region=connection.region,
+            profiles=self._checked.profiles,
+            share=connection.quota_share,
+            rate=connection.rate,
+        )
+
+    def _connect(self, place: Place, facts: Facts, rates: Rates) -> StateClient:
+        del facts
+        there = replace(self._connection, profile=place.profile, region=place.region)
+        finite = {call: rate for call, rate in rates.items() if rate != float("inf")}
+        return there.client(_hooks(self._absence), rates=finite)
+
+    def _make_run(self, places: Places, *, only_plan: bool) -> Run:
+        from durastate.audit.functions import FunctionName, versions_of
+        from durastate.audit.run import Run
+
+        url = self._connection.endpoint_url
+
+        async def resolve(name: FunctionName, place: Place) -> list[FunctionName]:
+            return await versions_of(
+                name, profile=place.profile, region=place.region, endpoint_url=url
+            )
+
+        loop = asyncio.get_running_loop()
+        made = self._run = Run(
+            places,
+            self._checked.order,
+            self._store,
+            resolve=resolve,
+            clock=loop.time,
+            max_duration_s=self._checked.max_duration_s,
+            only_plan=only_plan,
+        )
+
+        def stop() -> None:
+            made.stop()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)  # The next one ends the process.
+            say("Finishing what is under way; Ctrl-C once more stops at once.")
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop)
+        return made
+
+    def _display(self, audit: Run, places: Places) -> Any:
+        from .audit_display import AuditDisplay
+
+        return AuditDisplay(
+            audit, lambda: self._statistics(places), self._absence, quiet=self._job.quiet
+        )
+
+    @staticmethod
+    def _statistics(places: Places) -> Statistics:
+        from .audit_display import total
+
+        return total([each.client.statistics() for each in places.opened])
+
+    def _print_summary(self, manifest: Manifest) -> None:
+        from durastate.audit.summary import summarise
+
+        from .audit_report import summary_lines
+
+        assert self._run is not None
+        assert self._job.out is not None
+        progress = self._run.progress
+        left = progress.to_read - progress.read - progress.failed
+        with results():
+            click.echo(
+                f"{progress.already + progress.to_read:,} found = {progress.already:,} read before "
+                f"+ {progress.read:,} read + {progress.failed:,} failed + {left:,} not attempted"
+            )
+            click.echo(f"{self._requests:,} requests in {span(self._seconds)}")
+            for line in summary_lines(summarise(self._job.out)):
+                click.echo(line)
+            click.echo(f"Digest: {manifest.digest}")
+
+    def _how_to_go_on(self) -> str:
+        again = " (with the same lines on stdin)" if self._job.source == "-" else ""
+        if not all(key.startswith("arn:") for key in self._checked.order.keys):
+            return f"The same command goes on{again}."  # What is no ARN may be a token.
+        command = shlex.join(["durastate", *sys.argv[1:]])
+        return f"The same command goes on{again}: {plain(command)}"
+
+
+@contextmanager
+def _problems() -> Iterator[None]:
+    """A function that does not exist is the user's mistake; the rest ends as it does elsewhere."""
+    with directory_problems():
+        try:
+            yield
+        except FunctionNotFoundError as error:
+            raise Problem(
+                plain(f"{error.arn}: there is no such function, version or alias: {error.message}"),
+                USAGE,
+            ) from None

@@ -1,0 +1,68 @@
+"""How far an audit is: what `progress` shows, of several clients and against their quotas."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+from durastate import Statistics
+from durastate.audit.quotas import HISTORY
+from durastate.audit.run import Run
+
+from .progress import Absence, Pace, Progress, Tally, span
+
+
+class AuditDisplay(Progress):
+    """Shows a run; ``async with`` starts and ends it."""
+
+    def __init__(
+        self,
+        run: Run,
+        statistics: Callable[[], Statistics],
+        absence: Absence,
+        *,
+        quiet: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._run = run
+        self._requests = Pace()
+        super().__init__(Tally(), statistics, absence, quiet=quiet, clock=clock)
+
+    def _look(self) -> None:
+        progress, tally = self._run.progress, self._tally
+        if progress.is_reading:
+            tally.requested = progress.to_read
+            tally.complete, tally.failed = progress.read, progress.failed
+        self._requests.see(self._clock(), self._statistics().requests)
+        super()._look()
+
+    def _position(self) -> str:
+        progress = self._run.progress
+        return super()._position() if progress.is_reading else f"{progress.found:,} found"
+
+    def _details(self) -> str:
+        progress = self._run.progress
+        statistics = self._statistics()
+        pace = f"{self._requests.per_second():,.1f} requests/s"
+        if not progress.is_reading:
+            return f"listing, {statistics.requests:,} requests, {pace}"
+        allowed = sum(part.opened.rates[HISTORY] for part in progress.parts if part.left)
+        of = "" if allowed == math.inf else f" of {allowed:,.1f}"
+        return f"{statistics.requests:,} requests, {pace}{of}, {self._tally.failed:,} failed"
+
+    def _time_left(self) -> str:
+        progress = self._run.progress
+        if self._run.is_stopped or not progress.is_reading:
+            return ""
+        left = progress.time_left(self._clock())
+        return "" if left is None else f"{span(left)} left"
+
+
+def total(several: list[Statistics]) -> Statistics:
+    """Of several clients together."""
+    fields = [each.name for each in dataclasses.fields(Statistics) if each.name != "transport"]
+    sums: dict[str, Any] = {name: sum(getattr(each, name) for each in several) for name in fields}
+    return Statistics(**sums, transport=", ".join(sorted({each.transport for each in several})))

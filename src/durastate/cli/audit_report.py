@@ -1,0 +1,91 @@
+"""What an audit says: its plan, and the summary at its end. Names in it were written by others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from durastate.audit.plan import Plan, Share
+from durastate.audit.quotas import HISTORY
+from durastate.audit.summary import Summary
+
+from .plain import plain
+from .progress import span
+
+_LONGEST_TEXT = 200
+
+
+def plan_lines(plan: Plan) -> Iterator[str]:
+    """What is to be read, and what it costs."""
+    yield (
+        f"{plan.found:,} executions found: {plan.to_read:,} to read, {plan.already:,} read before. "
+        f"Finding them took {plan.listings:,} requests."
+    )
+    if not plan.to_read:
+        return
+    yield f"Reading takes about {plan.requests:,} requests of {HISTORY}:"
+    for share in plan.shares:
+        yield f"  {_where(share)}: {share.executions:,} executions, {_pace(share)}"
+    each = f"{plan.experience.operations_each:,.0f} operations an execution"
+    how = "as the directory has so far" if plan.experience.is_enough else "a guess"
+    duration = f"about {span(plan.seconds)}" if plan.seconds else "what the service takes"
+    yield f"Time: {duration}. Disk: about {_size(plan.bytes)}. Reckoned with {each}, {how}."
+
+
+def _where(share: Share) -> str:
+    region = share.place.region or "no Region"
+    profile = share.place.profile
+    return plain(region if profile is None else f"{region}, profile {profile}")
+
+
+def _pace(share: Share) -> str:
+    if share.rate == math.inf:
+        return f"about {share.requests:,} requests without a ceiling"
+    quota = share.quota
+    why = "" if quota.why_published is None else f": {plain(quota.why_published)}"
+    return (
+        f"about {share.requests:,} requests at {share.rate:g}/s, "
+        f"{share.rate / quota.per_second:.0%} of the quota of {quota}{why}; {span(share.seconds)}"
+    )
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e6:,.1f} MB" if count < 1e9 else f"{count / 1e9:,.1f} GB"
+
+
+def summary_lines(summary: Summary) -> Iterator[str]:
+    """Of the whole directory."""
+    executions = sum(group.executions for group in summary.groups)
+    yield f"In the directory: {executions:,} executions"
+    for group in summary.groups:
+        name = f"{group.function or 'unknown function'}:{group.version or 'unknown version'}"
+        yield f"  {group.executions:>9,}  {_text(name)}  {_text(group.status)}"
+    if summary.errors:
+        yield "What failed in them, by type of error:"
+        for kind in summary.errors:
+            name = "no type" if kind.error_type is None else _text(kind.error_type)
+            yield (
+                f"  {kind.operations:>9,}  {name}, in {kind.executions:,} "
+                f"{'execution' if kind.executions == 1 else 'executions'}, such as"
+            )
+            yield from (f"             {_text(arn)}" for arn in kind.samples)
+    if summary.longest:
+        yield "What took longest, or has so far:"
+        for lasting in summary.longest:
+            yield f"  {span(lasting.seconds):>11}  {_text(lasting.status)}  {_text(lasting.arn)}"
+    if summary.retried:
+        yield "Most attempts after the first:"
+        for retried in summary.retried:
+            yield f"  {retried.retries:>9,}  {_text(retried.status)}  {_text(retried.arn)}"
+    unread = sum(each.executions for each in summary.unread)
+    if unread:
+        yield f"Could not be read: {unread:,} executions"
+        for each in summary.unread:
+            code = "" if each.code is None else f" {_text(each.code)}"
+            yield f"  {each.executions:>9,}  {_text(each.error)}{code}: {_text(each.message)}"
+            yield from (f"             {_text(arn)}" for arn in each.samples)
+
+
+def _text(text: str) -> str:
+    shown = plain(text)
+    return shown if len(shown) <= _LONGEST_TEXT else f"{shown[: _LONGEST_TEXT - 1]}…"

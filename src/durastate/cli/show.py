@@ -1,0 +1,85 @@
+"""`durastate show`: one execution as a tree, from its history or out of an audit's directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from durastate import ExecutionState, Statistics
+
+from .delays import print_delays
+from .ending import COMPLETE, SOME_FAILED, USAGE, Problem
+from .extras import audit_extra, directory_problems
+from .options import Connection
+from .plain import plain
+from .running import run
+from .streams import results, say
+from .tree import View, print_tree
+
+
+def show_history(
+    connection: Connection,
+    arn: str,
+    max_items: int,
+    *,
+    whole: bool,
+    failed: bool,
+    messages: bool,
+    stat: bool,
+) -> int:
+    """Read its events and print what they come to."""
+    view = View(whole=whole, failed=failed, messages=messages, summed_up=True)
+    seen: list[Statistics] = []
+    try:
+        state = run(_read(connection, arn, max_items, seen))
+        with results():
+            print_tree(state, view)
+    finally:
+        if stat and seen:
+            print_delays(seen[0])
+    return COMPLETE
+
+
+async def _read(
+    connection: Connection, arn: str, max_items: int, seen: list[Statistics]
+) -> ExecutionState:
+    async with connection.client() as client:
+        try:
+            return await client.get_state_from_history(arn, max_items=max_items)
+        finally:
+            seen.append(client.statistics())
+
+
+def show_kept(directory: Path, name: str, *, whole: bool, failed: bool, messages: bool) -> int:
+    """Print what an audit has read of the execution of that ARN or name."""
+    with audit_extra():
+        from durastate.audit import read_manifest
+        from durastate.audit.states import find
+    with directory_problems():
+        manifest = read_manifest(directory)
+        found = find(directory, name)
+    if not found:
+        raise Problem(f"{directory} has no such execution", USAGE)
+    if len(found) > 1:
+        raise Problem(
+            f"{len(found):,} executions are called {name}: give the ARN of one, such as "
+            f"{found[-1].arn}",
+            USAGE,
+        )
+    (kept,) = found
+    if kept.state is None:
+        raise Problem(f"{kept.arn} could not be read: {kept.failure}", SOME_FAILED)
+    if messages and manifest.payloads != "full":
+        say("This audit holds no messages: it was made without --payloads full.")
+    view = View(
+        whole=whole,
+        failed=failed,
+        messages=messages,
+        summed_up=True,
+        status=kept.status,
+        read_at=kept.read_at,
+    )
+    with results():
+        print_tree(kept.state, view)
+    if kept.failure:
+        say(f"A later run could not read it anew: {plain(kept.failure)}")
+    return COMPLETE

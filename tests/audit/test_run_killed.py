@@ -1,0 +1,147 @@
+"""A run that is ended from outside: SIGKILL at random moments, Ctrl-C once and twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli.support import Done, environment, finish, serving, start
+
+import durastate
+from durastate.audit import read_manifest, verify
+from durastate.emulator import Call, Emulator, Fault, FaultKind, FaultPlan, World
+
+KILLS = 200 if os.environ.get("DURASTATE_LONG") else 3
+SEED = 5
+WORLD = World(seed=6, executions=60, operations=(6, 40, 9))
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Emulator]:
+    """Slow enough to be interrupted; of twenty answers one goes wrong once, of all one always."""
+    faults = FaultPlan(seed=1, rate=0.05, on={4: Fault(FaultKind.NOT_FOUND)})
+    with serving(WORLD, faults, latency_s=0.02) as emulator:
+        yield emulator
+
+
+def env(emulator: Emulator) -> dict[str, str]:
+    tests = str(Path(__file__).parents[1])
+    found = environment(emulator.endpoint_url)
+    source = str(Path(durastate.__file__).parents[1])
+    return found | {"PYTHONPATH": f"{tests}{os.pathsep}{source}", "TERM": "dumb"}
+
+
+@pytest.fixture(scope="module")
+def killed(service: Emulator, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What became of a run that nobody interrupts, and of some that were killed and gone on."""
+    root = tmp_path_factory.mktemp("killed")
+    arguments = ("-m", "audit.killing", root, service.endpoint_url, str(KILLS), str(SEED))
+    done = subprocess.run(
+        [sys.executable, *arguments], env=env(service), stdout=subprocess.PIPE, check=True
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.timeout(900)
+def test_after_a_kill_the_same_command_gives_the_result_of_an_uninterrupted_run(
+    killed: dict[str, Any],
+) -> None:
+    expected = killed["expected"]
+    assert (killed["code"], expected["problems"]) == (2, [])
+    assert (expected["complete"], expected["tidy"]) == (True, True)
+    assert len(killed["results"]) == KILLS
+    for each in killed["results"]:
+        assert (each["whole"], each["code"], each["result"]) == (True, 2, expected), each["after"]
+    by_kill = [each for each in killed["results"] if each["killed"] == signal.SIGKILL]
+    assert len(by_kill) >= KILLS // 2
+    assert any(each["parts"] for each in by_kill)
+
+
+def begin(emulator: Emulator, out: Path, *options: str) -> subprocess.Popen[bytes]:
+    """An audit that reads histories."""
+    emulator.log.clear()
+    process = start("audit", "order-flow", "claims", "-o", out, *options, env=env(emulator))
+    pause = threading.Event()
+    for _ in range(2_000):
+        if emulator.log.per_call()[Call.HISTORY]:
+            return process
+        assert process.poll() is None, process.communicate()
+        pause.wait(0.01)
+    raise AssertionError("it never began")
+
+
+def read_until(process: subprocess.Popen[bytes], text: bytes) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if text in line:
+            return
+    raise AssertionError(f"it never said {text!r}")
+
+
+def go_on(emulator: Emulator, out: Path) -> Done:
+    return finish(start("audit", "order-flow", "claims", "-o", out, env=env(emulator)))
+
+
+def counts(done: Done) -> tuple[int, int, int, int]:
+    """Read before, read, failed, not attempted."""
+    found = re.match(
+        r"30 found = (\d+) read before \+ (\d+) read \+ (\d) failed \+ (\d+) not attempted",
+        done.out,
+    )
+    assert found is not None, done
+    before, read, failed, left = map(int, found.groups())
+    assert before + read + failed + left == 30
+    return before, read, failed, left
+
+
+def assert_saved(done: Done, out: Path) -> None:
+    """A signal's end: what was under way is finished, all is saved, and how to go on is said."""
+    _, read, _, left = counts(done)
+    assert done.code == 130
+    assert (read > 0, left > 0) == (True, True)
+    said = done.err.splitlines()
+    assert "Finishing what is under way; Ctrl-C once more stops at once." in said
+    assert said[-1].startswith("The same command goes on: durastate audit order-flow claims -o ")
+    manifest = read_manifest(out)
+    assert (manifest.complete, manifest.executions, list(verify(out))) == (False, read, [])
+
+
+def test_sigterm_finishes_what_is_under_way_and_saves(service: Emulator, tmp_path: Path) -> None:
+    process = begin(service, tmp_path / "a", "--rate", "15")
+    process.send_signal(signal.SIGTERM)
+    assert_saved(finish(process), tmp_path / "a")
+
+
+def test_ctrl_c_once_saves_twice_stops_and_the_same_command_goes_on(
+    service: Emulator, tmp_path: Path, killed: dict[str, Any]
+) -> None:
+    out = tmp_path / "out put"
+    # A second's worth of executions is under way; the others are not begun.
+    process = begin(service, out, "--rate", "15")
+    process.send_signal(signal.SIGINT)
+    once = finish(process)
+    assert_saved(once, out)
+    assert f"-o '{out}'" in once.err.splitlines()[-1]
+
+    process = begin(service, out, "--rate", "0.2")  # what is under way would take a minute
+    process.send_signal(signal.SIGINT)
+    read_until(process, b"Finishing what is under way")
+    process.send_signal(signal.SIGINT)
+    twice = finish(process)
+    assert (twice.code, "Traceback" in twice.err) == (130, False)
+    assert twice.err.splitlines()[-1] == "durastate: interrupted"
+    assert "The same command goes on: durastate audit" in twice.err
+
+    done = finish(start("audit", "order-flow", "claims", "-o", out, env=env(service)))
+    assert (done.code, counts(done)[0] >= counts(once)[1]) == (2, True)
+    assert read_manifest(out).digest == killed["expected"]["digest"]
