@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ class Service:
         self.takes_s = takes_s
         self.region = region
         self.transports: dict[Place, ScriptedTransport] = {}
+        self._all: list[ScriptedTransport] = []
 
     def places(self, **options: Any) -> Places:
         async def ask(_profile: str | None, region: str | None) -> Facts:
@@ -55,14 +57,15 @@ class Service:
 
         return Places(self.connect, ask, **options)
 
-    def connect(self, place: Place, _facts: Facts, rates: Rates) -> StateClient:
+    def connect(self, place: Place, rates: Rates) -> StateClient:
         transport = ScriptedTransport(self.script, takes_s=self.takes_s, own_endpoint=False)
         self.transports[place] = transport
+        self._all.append(transport)
         return transport.client(limits=Limits(rates=rates), retry=RetryPolicy(outage_limit_s=20))
 
     @property
     def asked(self) -> list[Asked]:
-        return [each for transport in self.transports.values() for each in transport.asked]
+        return [each for transport in self._all for each in transport.asked]
 
     def histories(self) -> list[Asked]:
         return [each for each in self.asked if each.operation == HISTORY]
@@ -257,8 +260,27 @@ def test_times_are_pinned_to_the_start_also_for_the_run_that_goes_on(tmp_path: P
     run(interrupted())
     run(gone_on_with())
     asked = [each.query for each in service.asked if "StartedBefore" in each.query]
+    assert len(asked) == 2
     assert {each["StartedBefore"][0] for each in asked} == {"2026-02-01T00:00:00Z"}
     assert {each["StartedAfter"][0] for each in asked} == {"2025-12-23T00:00:00Z"}
+
+
+def test_an_alias_stays_what_it_was_for_the_run_that_goes_on(tmp_path: Path) -> None:
+    service = Service(orders(3))
+    order = Order(functions=(FunctionName("orders", "live"),))
+
+    async def find(version: str) -> None:
+        async def pointing(name: FunctionName, _place: Place) -> list[FunctionName]:
+            return [replace(name, qualifier=version)]
+
+        with Store.open(tmp_path / "a") as store:
+            async with service.places() as places:
+                await Run(places, order, store, resolve=pointing, clock=now).find(NOW)
+
+    run(find("7"))
+    run(find("8"))
+    listed = [each.query for each in service.asked if "StartedBefore" in each.query]
+    assert [each["Qualifier"] for each in listed] == [["7"], ["7"]]
 
 
 def test_another_order_forgets_what_the_unfinished_one_had_planned(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -52,7 +53,7 @@ def killed(service: Emulator, tmp_path_factory: pytest.TempPathFactory) -> dict[
     return found
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1_800)
 def test_after_a_kill_the_same_command_gives_the_result_of_an_uninterrupted_run(
     killed: dict[str, Any],
 ) -> None:
@@ -145,3 +146,15 @@ def test_ctrl_c_once_saves_twice_stops_and_the_same_command_goes_on(
     done = finish(start("audit", "order-flow", "claims", "-o", out, env=env(service)))
     assert (done.code, counts(done)[0] >= counts(once)[1]) == (2, True)
     assert read_manifest(out).digest == killed["expected"]["digest"]
+
+
+def test_a_full_disk_is_one_clear_line(service: Emulator, tmp_path: Path) -> None:
+    def small_disk() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (130_000, 130_000))
+
+    command = ("audit", "order-flow", "claims", "-o", tmp_path / "a", "--quiet")
+    full = ("--payloads", "full", "--format", "jsonl")
+    done = finish(start(*command, *full, env=env(service), preexec_fn=small_disk))
+    assert (done.code, done.out, len(done.err.splitlines())) == (255, "", 1), done
+    assert done.err.startswith("durastate: cannot write ")
+    assert "the same command goes on with it" in done.err

@@ -10,9 +10,11 @@ import pytest
 
 from durastate import Statistics
 from durastate.audit.places import Opened, Place
-from durastate.audit.quotas import HISTORY, Facts, published
+from durastate.audit.plan import Experience, make_plan
+from durastate.audit.quotas import HISTORY, Facts, Quota, published
 from durastate.audit.run import Part, Progress
 from durastate.cli.audit_display import AuditDisplay, total
+from durastate.cli.audit_report import plan_lines
 from durastate.cli.progress import Absence
 
 from .test_progress import NOTHING
@@ -71,6 +73,39 @@ def test_without_a_ceiling_there_is_nothing_to_compare_with(rate: float, said: s
     shown.progress.is_reading = True
     shown.progress.parts = [part(10, rate)]
     assert said in shown.line(1, requests=5)
+
+
+def test_a_plan_names_each_place_with_who_says_what_it_allows() -> None:
+    here, there = Place(None, "eu-west-1"), Place("other", "us-east-1")
+    plan = make_plan(
+        {here: 24_000, there: 50},
+        {
+            here: (12.0, Quota(15, "Service Quotas says AccessDeniedException")),
+            there: (80.0, Quota(100)),
+        },
+        already=950,
+        listings=27,
+        experience=Experience(100, 40_000),
+        max_items=1_000,
+        format="parquet",
+        payloads="none",
+    )
+    assert list(plan_lines(plan)) == [
+        "25,000 executions found: 24,050 to read, 950 read before. Finding them took 27 requests.",
+        "Reading takes about 24,050 requests of GetDurableExecutionHistory:",
+        (
+            "  eu-west-1: 24,000 executions, about 24,000 requests at 12/s, 80% of the quota of "
+            "15/s published: Service Quotas says AccessDeniedException; 33 min 20 s"
+        ),
+        (
+            "  us-east-1, profile other: 50 executions, about 50 requests at 80/s, 80% of the "
+            "quota of 100/s Service Quotas; 625 ms"
+        ),
+        (
+            "Time: about 33 min 20 s. Disk: about 279.0 MB. Reckoned with 400 operations an "
+            "execution, as the directory has so far."
+        ),
+    ]
 
 
 def test_there_is_no_time_left_before_every_place_has_begun() -> None:

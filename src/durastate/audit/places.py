@@ -20,7 +20,7 @@ class Place(NamedTuple):
 
 
 Rates = Mapping[str, float]
-Connect = Callable[[Place, Facts, Rates], StateClient]
+Connect = Callable[[Place, Rates], StateClient]
 """Makes the client of a place, not entered yet, with these ceilings by call."""
 
 
@@ -87,7 +87,7 @@ class Places:
             rates = {call: facts.rate(call, self._share) for call in (LIST, HISTORY)}
             if self._rate is not None:
                 rates[HISTORY] = self._rate
-            client = self._connect(place, facts, rates)
+            client = self._connect(place, rates)
             await self._closing.enter_async_context(client)
             self._opened[place] = Opened(place, client, facts, rates)
         return self._opened[place]

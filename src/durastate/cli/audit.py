@@ -29,7 +29,7 @@ from durastate import (
 
 from .ending import COMPLETE, INTERRUPTED, SOME_FAILED, USAGE, Problem, code_of, message_of
 from .extras import audit_extra, directory_problems
-from .fetch import _hooks
+from .fetch import hooks_with
 from .moments import moment_of, span_of
 from .options import Connection
 from .plain import plain
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from durastate import StateClient
     from durastate.audit import Manifest, Store
     from durastate.audit.places import Place, Places, Rates
-    from durastate.audit.quotas import Facts
     from durastate.audit.run import Order, Run
 
 _ACCOUNT = re.compile("[0-9]{12}")
@@ -270,8 +269,16 @@ class Auditing:
         return COMPLETE
 
     def audit(self) -> int:
-        """The whole of it. What ended it, if anything did, comes after what was saved."""
-        ending: BaseException | None = None
+        """The whole of it. A second Ctrl-C ends it wherever it is."""
+        try:
+            return self._find_read_and_sum_up()
+        except KeyboardInterrupt:
+            say(self._how_to_go_on())
+            raise
+
+    def _find_read_and_sum_up(self) -> int:
+        """What ended the reading, if anything did, is told after what was saved."""
+        ending: DurastateError | None = None
         try:
             with _problems():
                 run(self._find_and_read())
@@ -279,9 +286,6 @@ class Auditing:
             ending = error
             if self._run is None or not self._run.progress.is_reading:
                 raise
-        except KeyboardInterrupt:
-            say(self._how_to_go_on())
-            raise
         assert self._run is not None
         with directory_problems():
             manifest = self._run.finish()
@@ -333,11 +337,10 @@ class Auditing:
             rate=connection.rate,
         )
 
-    def _connect(self, place: Place, facts: Facts, rates: Rates) -> StateClient:
-        del facts
+    def _connect(self, place: Place, rates: Rates) -> StateClient:
         there = replace(self._connection, profile=place.profile, region=place.region)
         finite = {call: rate for call, rate in rates.items() if rate != float("inf")}
-        return there.client(_hooks(self._absence), rates=finite)
+        return there.client(hooks_with(self._absence), rates=finite)
 
     def _make_run(self, places: Places, *, only_plan: bool) -> Run:
         from durastate.audit.functions import FunctionName, versions_of

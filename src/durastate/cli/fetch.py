@@ -114,7 +114,7 @@ class Fetching:
         clock = asyncio.get_running_loop().time
         absence = Absence(quiet=job.quiet)
         async with (
-            connection.client(hooks=_hooks(absence)) as client,
+            connection.client(hooks=hooks_with(absence)) as client,
             aclosing(self._references()) as references,
         ):
             tune_collector()
@@ -181,7 +181,8 @@ class Fetching:
             say(f"Failures: {plain(str(self._failures.path))}")
 
 
-def _hooks(absence: Absence) -> list[Hook]:
+def hooks_with(absence: Absence) -> list[Hook]:
+    """What a client of a long run tells of itself, and to whom."""
     # Where nobody has set up logging, Python prints warnings, which `absence` says already.
     if logging.getLogger("durastate").hasHandlers():
         return [absence, log_event]
