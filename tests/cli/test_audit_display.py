@@ -88,7 +88,7 @@ def test_a_plan_names_each_place_with_who_says_what_it_allows() -> None:
         experience=Experience(100, 40_000),
         max_items=1_000,
         format="parquet",
-        payloads="none",
+        payloads="full",
     )
     assert list(plan_lines(plan)) == [
         "25,000 executions found: 24,050 to read, 950 read before. Finding them took 27 requests.",
@@ -102,8 +102,8 @@ def test_a_plan_names_each_place_with_who_says_what_it_allows() -> None:
             "quota of 100/s Service Quotas; 625 ms"
         ),
         (
-            "Time: about 33 min 20 s. Disk: about 279.0 MB. Reckoned with 400 operations an "
-            "execution, as the directory has so far."
+            "Time: about 33 min 20 s. Disk: about 939.2 MB and the payloads. Reckoned with 400 "
+            "operations an execution, as the directory has so far."
         ),
     ]
 

@@ -18,12 +18,13 @@ _ENOUGH_READ = 20
 _OPERATIONS_GUESSED = 20.0
 _EVENTS_AN_OPERATION = 2.2
 _SERVICE_DEFAULT_ITEMS = 100
-# Bytes of an execution and of an operation in the tables and the journal, roughly.
+# Bytes of an execution and of an operation in tables and journal, without and with sizes or hashes:
+# as measured over 1,000 executions of the embedded service, 48 operations each.
 _BYTES: dict[tuple[Format, bool], tuple[float, float]] = {
-    ("parquet", False): (1_600, 25),
-    ("parquet", True): (1_700, 110),
-    ("jsonl", False): (2_000, 330),
-    ("jsonl", True): (2_200, 520),
+    ("parquet", False): (1_700, 63),
+    ("parquet", True): (1_850, 93),
+    ("jsonl", False): (2_300, 466),
+    ("jsonl", True): (2_350, 558),
 }
 
 
@@ -61,7 +62,10 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be read. `already` were read before and are not asked for again."""
+    """What is to be read. `already` were read before and are not asked for again.
+
+    `bytes` are without payloads, whose size no listing says; `with_payloads`: they come on top.
+    """
 
     found: int
     already: int
@@ -70,6 +74,7 @@ class Plan:
     requests: int
     shares: tuple[Share, ...]
     bytes: int
+    with_payloads: bool
     experience: Experience
 
     @property
@@ -97,7 +102,7 @@ def make_plan(
         if count
     )
     to_read = sum(executions.values())
-    of_execution, of_operation = _BYTES[format, payloads in ("size", "hash")]
+    of_execution, of_operation = _BYTES[format, payloads != "none"]
     return Plan(
         found=already + to_read,
         already=already,
@@ -106,6 +111,7 @@ def make_plan(
         requests=sum(share.requests for share in shares),
         shares=shares,
         bytes=int(to_read * (of_execution + of_operation * experience.operations_each)),
+        with_payloads=payloads == "full",
         experience=experience,
     )
 

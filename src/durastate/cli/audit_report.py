@@ -29,7 +29,8 @@ def plan_lines(plan: Plan) -> Iterator[str]:
     each = f"{plan.experience.operations_each:,.0f} operations an execution"
     how = "as the directory has so far" if plan.experience.is_enough else "a guess"
     duration = f"about {span(plan.seconds)}" if plan.seconds else "what the service takes"
-    yield f"Time: {duration}. Disk: about {_size(plan.bytes)}. Reckoned with {each}, {how}."
+    disk = f"about {_size(plan.bytes)}{' and the payloads' if plan.with_payloads else ''}"
+    yield f"Time: {duration}. Disk: {disk}. Reckoned with {each}, {how}."
 
 
 def _where(share: Share) -> str:
