@@ -349,4 +349,6 @@ class Turns:
                 self._used += size
                 place.set_result(None)
         if self._used:
-            asyncio.get_running_loop().call_soon(self._next_turn)
+            # Whoever was let in goes on in the next turn, which is then theirs alone.
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, self._next_turn)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import pytest
@@ -762,3 +763,32 @@ def test_pages_of_any_sizes_are_all_decoded_in_order(sizes: list[int]) -> None:
         assert [name for name, _ in decoders.decoded] == [str(n) for n in range(len(sizes))]
 
     run(scenario())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_turn_of_the_loop_has_two_large_pages(seed: int) -> None:
+    """Whenever they arrive, and whether they had to wait or not."""
+    random = Random(seed)  # noqa: S311
+    turn = 0
+    decoded: list[int] = []
+
+    class Counting(asyncio.SelectorEventLoop):
+        def _run_once(self) -> None:
+            nonlocal turn
+            turn += 1
+            super()._run_once()  # type: ignore[misc]
+
+    async def page(doors: Turns, arrives: int) -> None:
+        for _ in range(arrives):
+            await asyncio.sleep(0)
+        if not doors.try_take(1_000_000):
+            await doors.take(1_000_000)
+        decoded.append(turn)
+
+    async def scenario() -> None:
+        doors = Turns()
+        await asyncio.gather(*(page(doors, random.randrange(40)) for _ in range(30)))
+
+    with asyncio.Runner(loop_factory=Counting) as runner:
+        runner.run(scenario())
+    assert len(decoded) == len(set(decoded)) == 30
