@@ -258,6 +258,13 @@ def audit(path: Path) -> Iterator[tuple[int, list[str]]]:
     yield 0, ["audit", "order-flow", WORLD.arn(1), "-o", out, "--refresh"]
 
 
+def show(path: Path) -> Iterator[tuple[int, list[str]]]:
+    out = str(path / "audit")
+    yield 0, ["show", WORLD.arn(1)]
+    yield 0, ["audit", WORLD.arn(1), "-o", out]
+    yield 0, ["show", out, WORLD.arn(1)]
+
+
 def just_demo(_: Path) -> Iterator[tuple[int, list[str]]]:
     yield 0, ["demo"]
 
@@ -270,10 +277,11 @@ CASES: dict[str, Callable[[Path], Iterator[tuple[int, list[str]]]]] = {
     "verify": verify,
     "query": query,
     "audit": audit,
+    "show": show,
     "demo": just_demo,
 }
 # Of AWS's own Lambda, an audit also asks what an alias points to, and Service Quotas for quotas.
-ASKS = {"audit": (LIST_EXECUTIONS, GET_HISTORY)}
+ASKS = {"audit": (LIST_EXECUTIONS, GET_HISTORY), "show": (GET_HISTORY,)}
 # It serves and asks nobody.
 SERVES = {"emulator"}
 ASKS_NOBODY = {"policy", "completion", "verify", "query"}
