@@ -297,6 +297,7 @@ async def test_no_more_than_32_connections_are_opened_at_once(
         nonlocal now, most
         now += 1
         most = max(most, now)
+        await until(lambda: most >= 32)  # So that all who may are there at once.
         try:
             return await connect(*arguments, **options)
         finally:
