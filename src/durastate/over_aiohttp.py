@@ -48,7 +48,7 @@ class OverAiohttp:
         self._session = session
         self._headers = headers
         self._proxy: Any = {"proxy": proxy, "proxy_headers": proxy_headers}
-        self._timeout_s = attempt_timeout_s
+        self.timeout_s = attempt_timeout_s
         self._max_page_bytes = max_page_bytes
         # aiohttp would send a GET again unasked, past the rate ceiling and the retry quota.
         session._retry_connection = False
@@ -66,12 +66,12 @@ class OverAiohttp:
         connection = _Connection()
         _CONNECTION.set(connection)
         try:
-            async with asyncio.timeout(self._timeout_s) as deadline:
+            async with asyncio.timeout(self.timeout_s) as deadline:
                 return await self._exchange(target, headers, hold, deadline)
         except TimeoutError:
             # aiohttp's own time-outs are TimeoutErrors too.
             failure: TransportError = DeadlineError(
-                f"no whole answer within {self._timeout_s:g} s or the configured time-outs"
+                f"no whole answer within {self.timeout_s:g} s or the configured time-outs"
             )
         except aiohttp.ClientError as error:
             failure = TransportError(_describe(error))

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from aiobotocore.config import AioConfig
+from promises.carriers import ageing, idle_connections
 from promises.certificates import issue, server_context
-from promises.names import ageing, idle_connections
 from promises.peer import REF, Talk, answer, asking, page_of, peer, request, reset
 
 from durastate import (

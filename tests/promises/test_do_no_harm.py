@@ -104,9 +104,8 @@ def test_a_rival_gets_its_half_within_2_s(
     rate: int, burst_s: float, rtt_s: float, record_property: Record
 ) -> None:
     # Counted from the first refusal: until its burst is used up, the service refuses nobody, and
-    # so shows nobody that there is a rival. What it has saved since is taken too, and in 2 s at
-    # 15/s a single request is 3 % of R. So where there are few requests, one seed may be over by a
-    # little; the mean over the seeds may not.
+    # so shows nobody that there is a rival. In 2 s at 15/s a single request is 3 % of R, and what
+    # the service had saved is taken too; so there the mean over the seeds is what counts.
     asked = []
     for seed in range(SEEDS[rate]):
         rival = (20.0, rate / 2)
@@ -116,8 +115,7 @@ def test_a_rival_gets_its_half_within_2_s(
         since = seen.first_refusal(20) + 2
         asked.append([seen.asked(since, since + seconds) / rate for seconds in (2, 10)])
     shares = [each for run in asked for each in run]
-    if rate < 1_000:
-        assert max(shares) <= {15: 0.75, 100: 0.57}[rate]
+    if rate < 100:
         shares = [statistics.mean(each) for each in zip(*asked, strict=True)]
     for share in shares:
         record_property(f"do no harm: sent beside a rival at R={rate}, of R", share)

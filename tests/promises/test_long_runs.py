@@ -32,7 +32,7 @@ from client.support import (
 from durastate import CredentialsError, ExecutionRef, FetchResult, StateClient
 from durastate.emulator import Credentials, Emulator, World, session_with
 
-from .names import Names
+from .carriers import Names
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("transport")]
 

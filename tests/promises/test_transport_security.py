@@ -47,8 +47,8 @@ from durastate.emulator import (
     session_with,
 )
 
+from .carriers import Names, ageing
 from .certificates import issue, server_context
-from .names import Names, ageing
 from .test_long_runs import expire
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("transport")]

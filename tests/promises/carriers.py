@@ -1,4 +1,4 @@
-"""Names that a test resolves, and connections that a test makes older than they are."""
+"""Reaching into what carries a client's requests: names, the age of connections, time-outs."""
 
 from __future__ import annotations
 
@@ -81,7 +81,17 @@ def ageing(client: StateClient, patch: pytest.MonkeyPatch) -> Later:
 
 def idle_connections(client: StateClient) -> list[Any]:
     """Those of our own transport; none with the other."""
+    carriers = _carriers(client)
+    return [each for carrier in carriers if isinstance(carrier, Http1) for each in carrier._idle]
+
+
+def patient(client: StateClient, attempt_timeout_s: float) -> None:
+    """Give the next attempts of a client more time."""
+    for carrier in _carriers(client):
+        carrier.timeout_s = attempt_timeout_s
+
+
+def _carriers(client: StateClient) -> list[Any]:
     transport = client._transport
     assert isinstance(transport, HttpTransport)
-    carriers = transport._carriers.values()
-    return [each for carrier in carriers if isinstance(carrier, Http1) for each in carrier._idle]
+    return list(transport._carriers.values())
