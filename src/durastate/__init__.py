@@ -151,88 +151,32 @@ __all__ = [
     "read_history_file",
 ]
 
-# What the imports above say to type checkers.
-_NAMES = {
-    "bulk": ("Failed", "Fetched", "FetchedPage", "FetchResult"),
-    "calls": ("Statistics",),
-    "client": ("StateClient",),
-    "decoding": ("decode_page",),
-    "errors": (
-        "AccessDeniedError",
-        "ConfigurationError",
-        "CredentialsError",
-        "DeadlineError",
-        "DecodingError",
-        "DurastateError",
-        "EncryptionKeyError",
-        "ExecutionNotFoundError",
-        "FunctionNotFoundError",
-        "IncompleteHistoryError",
-        "InvalidRefError",
-        "InvalidRequestError",
-        "InvalidTokenError",
-        "MissingTokenError",
-        "OutageError",
-        "PaginationError",
-        "ServiceError",
-        "StateTooLargeError",
-        "ThrottledError",
-        "TransportError",
+# Where the names above are, the light modules first.
+_MODULES = (
+    *(
+        "errors",
+        "models",
+        "refs",
+        "decoding",
+        "retries",
+        "limits",
+        "hooks",
+        "executions",
+        "history",
     ),
-    "executions": (
-        "DurableConfig",
-        "ExecutionDescription",
-        "ExecutionStatus",
-        "ExecutionSummary",
-        "TraceHeader",
-    ),
-    "history": (
-        "HistoryEvent",
-        "HistoryPage",
-        "decode_history",
-        "operations_from_history",
-        "read_history_file",
-    ),
-    "hooks": (
-        "Event",
-        "ExecutionDone",
-        "Hook",
-        "PageRead",
-        "Paused",
-        "RequestDone",
-        "Resumed",
-        "Retrying",
-        "Throttled",
-        "log_event",
-    ),
-    "limits": ("Limits",),
-    "models": (
-        "CallbackDetails",
-        "ChainedInvokeDetails",
-        "ContextDetails",
-        "ErrorObject",
-        "ExecutionDetails",
-        "ExecutionState",
-        "Operation",
-        "OperationStatus",
-        "OperationType",
-        "StatePage",
-        "StepDetails",
-        "WaitDetails",
-    ),
-    "refs": ("ExecutionRef",),
-    "retries": ("RetryPolicy",),
-}
-_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
+    *("bulk", "calls", "client"),
+)
 
 
 def __getattr__(name: str) -> object:
     """A public name at its first use."""
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found: object = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
-    globals()[name] = found
-    return found
+    if name in __all__:
+        for module in _MODULES:
+            found: object = getattr(import_module(f".{module}", __name__), name, None)
+            if found is not None:
+                globals()[name] = found
+                return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
