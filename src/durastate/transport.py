@@ -156,9 +156,11 @@ class HttpTransport:
         return response.signed_with is not None and await self._account.renew(response.signed_with)
 
     async def close(self) -> None:
-        await self._account.close()  # From here on no request is begun.
-        for carrier in self._carriers.values():
-            await carrier.close()
+        try:
+            await self._account.close()  # From here on no request is begun.
+        finally:
+            for carrier in self._carriers.values():
+                await carrier.close()
 
     def _signer(self, endpoint: Endpoint, credentials: Credentials) -> Signer:
         made_with, signer = self._signers.get(endpoint.region, (None, None))
