@@ -334,17 +334,17 @@ async def test_leaving_the_client_ends_requests_and_closes_every_connection() ->
 async def test_connections_are_closed_where_the_rest_cannot_be(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def fail() -> None:
-        await close()
-        raise RuntimeError("the disk is on fire")
+    async with Emulator(WORLD) as emulator, reading(emulator) as client:
+        await client.get_state(ref_of(emulator))
+        [connection] = idle_connections(client)
 
-    async with Emulator(WORLD) as emulator:
-        with pytest.raises(RuntimeError, match="fire"):
-            async with reading(emulator) as client:
-                await client.get_state(ref_of(emulator))
-                [connection] = idle_connections(client)
-                close = client._account.close
-                monkeypatch.setattr(client._account, "close", fail)
+        async def fail() -> None:
+            raise RuntimeError("the disk is on fire")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(client._account, "close", fail)
+            with pytest.raises(RuntimeError, match="fire"):
+                await client.__aexit__(None, None, None)
         assert connection._is_lost
 
 

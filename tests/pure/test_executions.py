@@ -7,8 +7,6 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from botocore.model import Shape
-from botocore.parsers import create_parser
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,13 +14,12 @@ from durastate import DecodingError, ExecutionStatus
 from durastate.executions import ExecutionSummary, decode_execution, decode_executions
 from durastate.requests import GET_EXECUTION, LIST_EXECUTIONS
 
+from .oracle import parsed_by_botocore, read_through_attributes, without_nulls
 from .strategies import ARN, as_body, call_model, few, some, wire
-from .test_decoding_oracle import without_nulls
 
 _LISTING = call_model(LIST_EXECUTIONS).output_shape
 _DESCRIPTION = call_model(GET_EXECUTION).output_shape
 _ITEM = _LISTING.members["DurableExecutions"].member
-_PARSER = create_parser("rest-json")
 
 PYTHON_NAMES = {
     "DurableExecutions": "executions",
@@ -70,27 +67,6 @@ FULL = {
 }
 
 
-def parsed_by_botocore(shape: Shape, body: bytes) -> dict[str, Any]:
-    parsed: dict[str, Any] = _PARSER.parse({"status_code": 200, "headers": {}, "body": body}, shape)
-    del parsed["ResponseMetadata"]
-    return parsed
-
-
-def read_through_attributes(shape: Shape, ours: Any) -> Any:
-    """What our public attributes say, in the form of botocore's parser."""
-    if ours is None:
-        return None
-    if shape.type_name == "list":
-        return [read_through_attributes(shape.member, item) for item in ours]
-    if shape.type_name != "structure":
-        return ours
-    read = {
-        name: read_through_attributes(member, getattr(ours, PYTHON_NAMES[name]))
-        for name, member in shape.members.items()
-    }
-    return {name: value for name, value in read.items() if value is not None}
-
-
 def plain(parsed: dict[str, Any]) -> dict[str, Any]:
     """Without an empty or missing marker, which both end a listing; the list is always there."""
     kept = {name: value for name, value in parsed.items() if name != "NextMarker" or value}
@@ -101,7 +77,7 @@ def plain(parsed: dict[str, Any]) -> dict[str, Any]:
 @given(wire(_LISTING))
 def test_every_member_of_a_listing_equals_botocores(value: dict[str, Any]) -> None:
     body = as_body(value)
-    ours = read_through_attributes(_LISTING, decode_executions(body))
+    ours = read_through_attributes(_LISTING, decode_executions(body), PYTHON_NAMES)
     assert plain(ours) == plain(parsed_by_botocore(_LISTING, body))
 
 
@@ -109,7 +85,7 @@ def test_every_member_of_a_listing_equals_botocores(value: dict[str, Any]) -> No
 @given(wire(_DESCRIPTION))
 def test_every_member_of_a_description_equals_botocores(value: dict[str, Any]) -> None:
     body = as_body(value)
-    ours = read_through_attributes(_DESCRIPTION, decode_execution(body))
+    ours = read_through_attributes(_DESCRIPTION, decode_execution(body), PYTHON_NAMES)
     assert ours == parsed_by_botocore(_DESCRIPTION, body)
 
 
