@@ -13,18 +13,14 @@ from typing import Literal
 from .errors import ConfigurationError
 from .gates import Admission, ByteGate, Turns
 from .pace import Pace
+from .requests import GET_EXECUTION, GET_HISTORY, GET_STATE, LIST_EXECUTIONS
 
-_QUOTAS = {
-    "GetDurableExecutionState": 10_000,
-    "GetDurableExecutionHistory": 15,
-    "GetDurableExecution": 30,
-    "ListDurableExecutionsByFunction": 15,
-}
+_QUOTAS = {GET_STATE: 10_000, GET_HISTORY: 15, GET_EXECUTION: 30, LIST_EXECUTIONS: 15}
 _LARGE_REGIONS = frozenset(("us-east-1", "us-west-2", "eu-west-1"))
-_LARGE_QUOTAS = _QUOTAS | {"GetDurableExecutionState": 20_000}
+_LARGE_QUOTAS = _QUOTAS | {GET_STATE: 20_000}
 # Every durable function that runs replays with the State call, so a bulk reader leaves it most.
 # The others are used by people and tools alone.
-_DEFAULT_SHARES = dict.fromkeys(_QUOTAS, 0.8) | {"GetDurableExecutionState": 0.2}
+_DEFAULT_SHARES = dict.fromkeys(_QUOTAS, 0.8) | {GET_STATE: 0.2}
 _DEFAULT_MAX_REQUESTS = 64
 
 

@@ -51,7 +51,7 @@ MAY_IMPORT = {
     "retries": {"errors", "models"},
     "pace": set(),
     "gates": {"pace"},
-    "limits": {"errors", "models", "pace", "gates"},
+    "limits": {"errors", "models", "pace", "gates", "requests"},
     "outages": {"errors"},
     "hooks": set(),
     "history": {"errors", "models", "decoding"},
