@@ -74,7 +74,7 @@ class Store:
         self._part_operations = part_operations
         self._clock = clock
         self._parts = Parts(directory, journal, format)
-        self._run = int(journal.setting("run") or 0) + 1
+        self._run = self._began = int(journal.setting("run") or 0) + 1
         self._reads: dict[str, tuple[Read, Encoded]] = {}
         self._failures: dict[str, dict[str, Any]] = {}
         self._operations = 0
@@ -149,16 +149,23 @@ class Store:
     def begin(self, selection: Mapping[str, Any], pins: Mapping[str, str]) -> dict[str, str]:
         """What a run is pinned to: of the unfinished run with this selection, or else `pins`.
 
-        So that a run that was killed goes on with the moment it began at. Another selection than
-        the unfinished run's forgets what that one had planned.
+        So that a run that was killed goes on with the moment it began at, and with what it has
+        read anew. Another selection than the unfinished run's, or `refresh` instead of none,
+        forgets what that one had planned.
         """
-        wanted = orjson.dumps(dict(selection), option=orjson.OPT_SORT_KEYS).decode()
-        kept = self._journal.setting("pins")
-        if kept is not None and self._journal.setting("selection") == wanted:
-            found: dict[str, str] = orjson.loads(kept)
+        wanted = orjson.dumps(
+            [dict(selection), self._refresh], option=orjson.OPT_SORT_KEYS
+        ).decode()
+        kept = self._journal.settings()
+        if "pins" in kept and kept["selection"] == wanted:
+            self._began = int(kept["began"])
+            found: dict[str, str] = orjson.loads(kept["pins"])
             return found
+        self._began = self._run
         self._journal.forget_plan()
-        self._journal.keep(selection=wanted, pins=orjson.dumps(dict(pins)).decode())
+        self._journal.keep(
+            selection=wanted, pins=orjson.dumps(dict(pins)).decode(), began=str(self._began)
+        )
         return dict(pins)
 
     def needs(self, arn: str, status: str | None = None) -> bool:
@@ -166,7 +173,8 @@ class Store:
 
         No for one that was read when it was closed, and for one that this run has read or failed
         to read. Yes for one that an earlier run failed to read. One that was running when it was
-        read is needed if its status is another now, or with `refresh`.
+        read is needed if its status is another now, or with `refresh`, unless the unfinished run
+        that this one goes on with has read it anew.
         """
         arn = clean(arn)
         if arn in self._reads or arn in self._failures:
@@ -179,7 +187,8 @@ class Store:
         status_then, run = known
         if run == self._run or status_then in CLOSED:
             return False
-        return self._refresh or (status is not None and status != status_then)
+        has_changed = status is not None and status != status_then
+        return has_changed or (self._refresh and run < self._began)
 
     def plan(self, rows: Iterable[ExecutionRow]) -> int:
         """Remember those of a listing that are needed, and say how many they are."""
@@ -295,7 +304,7 @@ class Store:
         self._write_manifest(manifest)
         if complete:
             self._journal.forget_plan()
-            self._journal.keep(selection=None, pins=None)
+            self._journal.keep(selection=None, pins=None, began=None)
         self._parts.tidy(keep=())
         return manifest
 
