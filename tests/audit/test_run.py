@@ -26,6 +26,7 @@ from durastate import (
 from durastate.audit import Store
 from durastate.audit.functions import FunctionName, function_named, without_repetitions
 from durastate.audit.places import Place, Places, Rates
+from durastate.audit.plan import Plan
 from durastate.audit.quotas import HISTORY, LIST, Facts, published
 from durastate.audit.run import Order, Run, at_once
 from durastate.testing import Asked, Response, ScriptedTransport, no_answer, service_error
@@ -362,6 +363,36 @@ def test_a_plan_alone_changes_nothing_and_asks_for_no_history(tmp_path: Path) ->
     assert plan.seconds == pytest.approx(25 / 12)
     assert service.histories() == []
     assert sorted(path.name for path in (tmp_path / "a").glob("*.parquet")) == before
+
+
+def plan_alone(service: Service, order: Order, resolve: Any = itself) -> Plan:
+    """The plan of an order that has no directory."""
+
+    async def scenario() -> Plan:
+        async with service.places() as places:
+            planning = Run(places, order, None, resolve=resolve, clock=now, only_plan=True)
+            return await planning.find(NOW)
+
+    return run(scenario())
+
+
+def test_a_plan_alone_counts_an_execution_once_that_its_function_lists_too() -> None:
+    order = Order(functions=ORDERS, keys=(arn_of(9), arn_of(3), arn_of(9)))
+    assert plan_alone(Service(orders(5)), order).found == 6
+
+
+def test_what_several_names_of_a_function_come_to_is_listed_once() -> None:
+    async def live_is_7(name: FunctionName, _place: Place) -> list[FunctionName]:
+        return [replace(name, qualifier="7") if name.is_alias else name]
+
+    for others in (("7",), (None,)):
+        service = Service(orders(5))
+        names = tuple(FunctionName("orders", each) for each in ("live", *others))
+        assert plan_alone(service, Order(functions=names), live_is_7).found == 5
+        listed = [each.query for each in service.asked if "StartedBefore" in each.query]
+        assert [each.get("Qualifier") for each in listed] == [
+            [each] if each else None for each in others
+        ]
 
 
 # What is wrong

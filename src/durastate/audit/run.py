@@ -33,7 +33,7 @@ from durastate import (
 from durastate.errors import ConfigurationError
 from durastate.refs import parse_arn
 
-from .functions import FunctionName, function_named
+from .functions import FunctionName, function_named, without_repetitions
 from .manifest import Manifest
 from .places import Opened, Place, Places
 from .plan import Experience, Plan, make_plan, time_left
@@ -202,14 +202,15 @@ class Run:
         if not self._places.any_key:
             for key in self._order.keys:
                 parse_arn(key)
-        names = []
+        resolved: list[FunctionName] = []
         for name in self._order.functions:
-            place = self._places.of(name.region, name.account)
-            opened = await self._places.open(place)
-            names += (versions := await self._resolve(name, place))
-            for version in versions:
-                async with aclosing(_listing(opened, version, max_items=1)) as listing:
-                    await anext(listing, None)
+            place = (await self._places.open(self._place_of(name))).place
+            resolved += await self._resolve(name, place)
+        names = without_repetitions(resolved)
+        for name in names:
+            opened = await self._places.open(self._place_of(name))
+            async with aclosing(_listing(opened, name, max_items=1)) as listing:
+                await anext(listing, None)
         return names
 
     def _pinned(self, names: list[FunctionName], now: datetime) -> _Pins:
@@ -232,8 +233,9 @@ class Run:
         # AWS's emulator 1.4 takes no times of ISO 8601 and would list nothing, so that only what
         # the user asked for is sent to an endpoint of his own.
         is_sent = self._order.until is not None or not self._places.any_key
+        unlisted = dict.fromkeys(self._order.keys)
         for name in pins.names:
-            opened = await self._places.open(self._places.of(name.region, name.account))
+            opened = await self._places.open(self._place_of(name))
             found = _listing(
                 opened,
                 name,
@@ -245,8 +247,9 @@ class Run:
             async with aclosing(found):
                 async for summary in found:
                     if summary.start_timestamp <= pins.until:
+                        unlisted.pop(summary.arn, None)
                         yield row_listed(summary)
-        for key in self._order.keys:
+        for key in unlisted:
             yield ExecutionRow.of(key, status="")
 
     async def _sampled(self, rows: AsyncIterator[ExecutionRow]) -> AsyncGenerator[ExecutionRow]:
@@ -299,8 +302,8 @@ class Run:
             payloads=self._order.payloads,
         )
 
-    def _place_of(self, row: ExecutionRow) -> Place:
-        return self._places.of(row.region, row.account)
+    def _place_of(self, one: ExecutionRow | FunctionName) -> Place:
+        return self._places.of(one.region, one.account)
 
     # Read
 
