@@ -105,6 +105,7 @@ def test_a_running_one_is_read_again_with_refresh_or_a_new_status(
     with Store.open(directory) as store:
         assert not store.needs(arn(1), status)
         assert not store.needs(arn(1))
+        assert store.plan([row(1, "")]) == 0  # named, not listed
         assert store.needs(arn(1), "SUCCEEDED")
     with Store.open(directory, refresh=True) as store:
         assert store.needs(arn(1), status)

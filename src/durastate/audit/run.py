@@ -268,14 +268,15 @@ class Run:
             yield row
 
     def _take(self, batch: list[ExecutionRow]) -> None:
-        """Remember what is needed of the batch, and empty it."""
-        needed = batch
-        if (store := self._store) is not None:
-            needed = [row for row in batch if store.needs(row.arn, row.status or None)]
-            if not self._only_plan:
-                store.plan(needed)
-        self.progress.already += len(batch) - len(needed)
-        self._counts.update(self._place_of(row) for row in needed)
+        """Remember what is needed of the batch, or count it for a plan alone, and empty it."""
+        store = self._store
+        if store is not None and not self._only_plan:
+            needed = store.plan(batch)
+        else:
+            rows = [row for row in batch if store is None or store.needs(row.arn, row.status)]
+            self._counts.update(map(self._place_of, rows))
+            needed = len(rows)
+        self.progress.already += len(batch) - needed
         batch.clear()
 
     def _experience(self) -> Experience:

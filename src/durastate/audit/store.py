@@ -169,7 +169,7 @@ class Store:
         return dict(pins)
 
     def needs(self, arn: str, status: str | None = None) -> bool:
-        """Whether an execution is to be read; `status` is what it is listed with now.
+        """Whether an execution is to be read; `status` is what it is listed with now, if it is.
 
         No for one that was read when it was closed, and for one that this run has read or failed
         to read. Yes for one that an earlier run failed to read. One that was running when it was
@@ -187,7 +187,7 @@ class Store:
         status_then, run = known
         if run == self._run or status_then in CLOSED:
             return False
-        has_changed = status is not None and status != status_then
+        has_changed = bool(status) and status != status_then
         return has_changed or (self._refresh and run < self._began)
 
     def plan(self, rows: Iterable[ExecutionRow]) -> int:
