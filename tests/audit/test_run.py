@@ -296,6 +296,18 @@ def test_another_order_forgets_what_the_unfinished_one_had_planned(tmp_path: Pat
     assert run(planned(Order(functions=ORDERS, limit=2))) == 2
 
 
+def test_the_same_names_in_another_region_are_another_order(tmp_path: Path) -> None:
+    async def pinned(region: str, at: datetime) -> str:
+        service = Service(orders(1), region=region)
+        with Store.open(tmp_path / "a") as store:
+            async with service.places() as places:
+                await made(places, Order(functions=ORDERS), store).find(at)
+        return service.asked[-1].query["StartedBefore"][0]
+
+    assert run(pinned("eu-west-1", NOW)) == "2026-02-01T00:00:00Z"
+    assert run(pinned("us-east-1", NOW + timedelta(days=1))) == "2026-02-02T00:00:00Z"
+
+
 def test_a_sample_is_always_the_same(tmp_path: Path) -> None:
     found = []
     for attempt in range(2):

@@ -218,7 +218,9 @@ class Run:
         pins = _Pins(tuple(names), since, until)
         if self._only_plan or self._store is None:
             return pins
-        return _Pins.read(self._store.begin(self._order.selection(), pins.written()))
+        # Names without a Region mean other functions in another one.
+        selection = self._order.selection() | {"region": self._places.of(None, None).region}
+        return _Pins.read(self._store.begin(selection, pins.written()))
 
     async def _found(self, pins: _Pins) -> AsyncGenerator[ExecutionRow]:
         limit = math.inf if self._order.limit is None else self._order.limit
