@@ -18,6 +18,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Self
@@ -57,7 +58,6 @@ class Store:
         self,
         directory: Path,
         journal: Journal,
-        lock_descriptor: int,
         *,
         format: Format,  # noqa: A002
         payloads: Payloads,
@@ -69,7 +69,7 @@ class Store:
         self.format = format
         self.payloads = payloads
         self._journal = journal
-        self._lock = lock_descriptor
+        self._closing = ExitStack()
         self._refresh = refresh
         self._part_operations = part_operations
         self._clock = clock
@@ -105,38 +105,33 @@ class Store:
         with writing(directory):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             in_use = _check_ours(directory)
-        lock_descriptor = lock(directory)
-        try:
-            journal = Journal(directory)
-        except BaseException:
-            os.close(lock_descriptor)
-            raise
-        try:
+        with ExitStack() as opened:
+            opened.callback(os.close, lock(directory))
+            journal = opened.enter_context(closing(Journal(directory)))
             _settle(directory, journal, format, payloads)
             store = cls(
                 directory,
                 journal,
-                lock_descriptor,
                 format=format,
                 payloads=payloads,
                 refresh=refresh,
                 part_operations=part_operations,
                 clock=clock,
             )
-            for file in journal.files():
-                store._parts.check(file)
-            store._parts.tidy(keep=in_use)
-            journal.keep(run=str(store._run))
-        except BaseException:
-            journal.close()
-            os.close(lock_descriptor)
-            raise
+            store._begin_run(in_use)
+            store._closing = opened.pop_all()
         return store
+
+    def _begin_run(self, in_use: set[str]) -> None:
+        """Count it, once the directory is as the last run has left it, and rid of what is not."""
+        for file in self._journal.files():
+            self._parts.check(file)
+        self._parts.tidy(keep=in_use)
+        self._journal.keep(run=str(self._run))
 
     def close(self) -> None:
         """Let go of the directory. What was added since the last save is not kept."""
-        self._journal.close()
-        os.close(self._lock)
+        self._closing.close()
 
     def __enter__(self) -> Self:
         return self
