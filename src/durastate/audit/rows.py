@@ -75,7 +75,7 @@ def row_of(summary: dict[str, Any]) -> ExecutionRow:
     members = {name: summary[name] for name in ExecutionRow.__slots__ if name in summary}
     for name in ("started_at", "ended_at"):
         if name in members:
-            members[name] = _EPOCH + members[name] * _MICROSECOND
+            members[name] = moment(members[name])
     return ExecutionRow(**members)
 
 
@@ -94,6 +94,11 @@ def measures(name: str, value: str | None, payloads: Payloads) -> dict[str, Any]
 def microseconds(moment: datetime | None) -> int | None:
     """Since 1970."""
     return None if moment is None else (moment - _EPOCH) // _MICROSECOND
+
+
+def moment(microseconds: int) -> datetime:
+    """So long after 1970."""
+    return _EPOCH + microseconds * _MICROSECOND
 
 
 def clean(value: Any) -> Any:
