@@ -25,10 +25,11 @@ from durastate import (
 )
 from durastate.audit import Store
 from durastate.audit.functions import FunctionName, function_named, without_repetitions
+from durastate.audit.order import Order
 from durastate.audit.places import Place, Places, Rates
 from durastate.audit.plan import Plan
 from durastate.audit.quotas import HISTORY, LIST, Facts, published
-from durastate.audit.run import Order, Run, at_once
+from durastate.audit.run import Run, at_once
 from durastate.testing import Asked, Response, ScriptedTransport, no_answer, service_error
 
 NOW = datetime(2026, 2, 1, tzinfo=timezone.utc)

@@ -16,30 +16,22 @@ import hashlib
 import heapq
 import math
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Self, cast
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, cast
 
-from durastate import (
-    DurastateError,
-    ExecutionRef,
-    ExecutionState,
-    ExecutionSummary,
-    Failed,
-    FetchResult,
-)
-from durastate.errors import ConfigurationError
+from durastate import DurastateError, ExecutionRef, ExecutionSummary, Failed, FetchResult
 from durastate.refs import parse_arn
 
-from .functions import FunctionName, function_named, without_repetitions
+from .functions import FunctionName, without_repetitions
 from .manifest import Manifest
+from .order import Order, Pins
 from .places import Opened, Place, Places
 from .plan import Experience, Plan, make_plan, time_left
 from .quotas import HISTORY
-from .rows import ExecutionRow
-from .schema import Format, Payloads
+from .rows import ExecutionRow, row_listed, row_read
 from .store import Store
 
 _BATCH = 1_000
@@ -48,45 +40,6 @@ _BATCH = 1_000
 _FEWEST_AT_ONCE = 4
 _MOST_AT_ONCE = 64
 _AHEAD_S = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """What to read. `keys` are executions that are named themselves.
-
-    `statuses`, `since` and `until` choose among the executions of functions; a timedelta is so long
-    before the run. `sample` takes so many of all that are found, by chance and always the same;
-    `limit` looks at the first so many only.
-    """
-
-    functions: tuple[FunctionName, ...] = ()
-    keys: tuple[str, ...] = ()
-    statuses: tuple[str, ...] = ()
-    since: datetime | timedelta | None = None
-    until: datetime | timedelta | None = None
-    sample: int | None = None
-    limit: int | None = None
-    max_items: int = 1_000
-    format: Format = "parquet"
-    payloads: Payloads = "none"
-
-    def selection(self) -> dict[str, Any]:
-        """What makes it the same order as another one."""
-        return {
-            "functions": sorted(map(str, self.functions)),
-            "keys": hashlib.sha256("\n".join(sorted(self.keys)).encode()).hexdigest(),
-            "statuses": sorted(self.statuses),
-            "since": str(self.since),
-            "until": str(self.until),
-            "sample": self.sample,
-            "limit": self.limit,
-        }
-
-    def between(self, now: datetime) -> tuple[datetime | None, datetime]:
-        """From when to when, for a run that begins now; nothing that starts later is looked at."""
-        since = now - self.since if isinstance(self.since, timedelta) else self.since
-        until = now - self.until if isinstance(self.until, timedelta) else self.until
-        return since, now if until is None else min(now, until)
 
 
 @dataclass(slots=True)
@@ -213,16 +166,16 @@ class Run:
                 await anext(listing, None)
         return names
 
-    def _pinned(self, names: list[FunctionName], now: datetime) -> _Pins:
+    def _pinned(self, names: list[FunctionName], now: datetime) -> Pins:
         since, until = self._order.between(now)
-        pins = _Pins(tuple(names), since, until)
+        pins = Pins(tuple(names), since, until)
         if self._only_plan or self._store is None:
             return pins
         # Names without a Region mean other functions in another one.
         selection = self._order.selection() | {"region": self._places.of(None, None).region}
-        return _Pins.read(self._store.begin(selection, pins.written()))
+        return Pins.read(self._store.begin(selection, pins.written()))
 
-    async def _found(self, pins: _Pins) -> AsyncGenerator[ExecutionRow]:
+    async def _found(self, pins: Pins) -> AsyncGenerator[ExecutionRow]:
         limit = math.inf if self._order.limit is None else self._order.limit
         async with aclosing(self._everything(pins)) as everything:
             async for row in everything:
@@ -231,7 +184,7 @@ class Run:
                 self.progress.found += 1
                 yield row
 
-    async def _everything(self, pins: _Pins) -> AsyncGenerator[ExecutionRow]:
+    async def _everything(self, pins: Pins) -> AsyncGenerator[ExecutionRow]:
         # AWS's emulator 1.4 takes no times of ISO 8601 and would list nothing, so that only what
         # the user asked for is sent to an endpoint of his own.
         is_sent = self._order.until is not None or not self._places.any_key
@@ -367,80 +320,11 @@ def _listing(
     return cast("AsyncGenerator[ExecutionSummary]", listing)
 
 
-class _Pins(NamedTuple):
-    """What stays as it was when a run began, also for the runs that go on with it."""
-
-    names: tuple[FunctionName, ...]
-    since: datetime | None
-    until: datetime
-
-    def written(self) -> dict[str, str]:
-        found = {"functions": "\n".join(map(str, self.names)), "until": self.until.isoformat()}
-        return found if self.since is None else found | {"since": self.since.isoformat()}
-
-    @classmethod
-    def read(cls, pins: Mapping[str, str]) -> Self:
-        since = pins.get("since")
-        return cls(
-            tuple(map(function_named, pins["functions"].split())),
-            None if since is None else datetime.fromisoformat(since),
-            datetime.fromisoformat(pins["until"]),
-        )
-
-
 def at_once(rate: float) -> int:
     """How many executions to read at once, so that this rate is used."""
     if rate == math.inf:
         return _MOST_AT_ONCE
     return min(_MOST_AT_ONCE, max(_FEWEST_AT_ONCE, math.ceil(rate * _AHEAD_S)))
-
-
-def row_listed(summary: ExecutionSummary) -> ExecutionRow:
-    """What a listing says. A local server's keys are no ARNs, so the function's own counts too."""
-    about: dict[str, Any] = {}
-    try:
-        function = function_named(summary.function_arn)
-    except ConfigurationError:
-        pass
-    else:
-        about = {
-            "function": function.function.rpartition(":")[2],
-            "version": function.qualifier,
-            "region": function.region,
-            "account": function.account,
-        }
-    row = ExecutionRow.of(
-        summary.arn,
-        status=str(summary.status),
-        name=summary.name,
-        started_at=summary.start_timestamp,
-        ended_at=summary.end_timestamp,
-    )
-    missing = {name: value for name, value in about.items() if getattr(row, name) is None}
-    return replace(row, **missing)
-
-
-def row_read(row: ExecutionRow, state: ExecutionState) -> ExecutionRow:
-    """What the history says of the execution, which is newer than its listing.
-
-    So an execution that was listed as closed and whose history does not say so yet counts as
-    running, and is read again later.
-    """
-    execution = state.execution
-    if execution is None:
-        return row
-    details = execution.execution_details
-    error = None if details is None else details.error
-    return replace(
-        row,
-        status="RUNNING" if execution.status == "STARTED" else str(execution.status),
-        name=row.name or execution.name,
-        started_at=row.started_at or execution.start_timestamp,
-        ended_at=execution.end_timestamp,
-        error_type=None if error is None else error.error_type,
-        error_message=None if error is None else error.error_message,
-        source="history",
-    )
 
 
 def _first_of(errors: BaseExceptionGroup[Any]) -> BaseException:
