@@ -43,7 +43,7 @@ _AHEAD_S = 1.0
 
 
 @dataclass(slots=True)
-class Part:
+class Reading:
     """How far the reading of one place is."""
 
     opened: Opened
@@ -68,24 +68,24 @@ class Progress:
     already: int = 0
     is_reading: bool = False
     began: float = 0.0
-    parts: list[Part] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
 
     @property
     def to_read(self) -> int:
-        return sum(part.to_read for part in self.parts)
+        return sum(each.to_read for each in self.readings)
 
     @property
     def read(self) -> int:
-        return sum(part.read for part in self.parts)
+        return sum(each.read for each in self.readings)
 
     @property
     def failed(self) -> int:
-        return sum(part.failed for part in self.parts)
+        return sum(each.failed for each in self.readings)
 
     def time_left(self, now: float) -> float | None:
         """Seconds until the last place is done, at the pace of each so far."""
-        waiting = [part for part in self.parts if part.left]
-        found = [time_left(part.left, part.done, now - self.began) for part in waiting]
+        waiting = [each for each in self.readings if each.left]
+        found = [time_left(each.left, each.done, now - self.began) for each in waiting]
         known = [each for each in found if each is not None]
         return max(known) if known and len(known) == len(found) else None
 
@@ -127,7 +127,7 @@ class Run:
     @property
     def is_complete(self) -> bool:
         """Whether all that was ordered is read or failed."""
-        return self._is_listed and not any(part.left for part in self.progress.parts)
+        return self._is_listed and not any(each.left for each in self.progress.readings)
 
     @property
     def _is_over(self) -> bool:
@@ -245,7 +245,7 @@ class Run:
             # With what a run that was interrupted had planned, and each execution once.
             self._counts = Counter(self._place_of(row) for row in self._store.pending())
         for place, count in self._counts.items():
-            self.progress.parts.append(Part(await self._places.open(place), count))
+            self.progress.readings.append(Reading(await self._places.open(place), count))
         opened = self._places.opened
         return make_plan(
             dict(self._counts),
@@ -271,22 +271,22 @@ class Run:
         self.progress.began = self._clock()
         try:
             async with create_task_group() as group:
-                for part in self.progress.parts:
-                    group.start_soon(self._read_part, part)
+                for reading in self.progress.readings:
+                    group.start_soon(self._read_place, reading)
         except BaseExceptionGroup as errors:
             raise _first_of(errors) from None
 
-    async def _read_part(self, part: Part) -> None:
+    async def _read_place(self, reading: Reading) -> None:
         under_way: dict[int, ExecutionRow] = {}
-        results = part.opened.client.fetch_many(
-            self._refs(part.opened.place, under_way),
-            max_executions=at_once(part.opened.rates[HISTORY]),
+        results = reading.opened.client.fetch_many(
+            self._refs(reading.opened.place, under_way),
+            max_executions=at_once(reading.opened.rates[HISTORY]),
             max_items=self._order.max_items,
             source="history",
         )
         async with results:
             async for result in results:
-                self._keep(part, under_way.pop(result.index), result)
+                self._keep(reading, under_way.pop(result.index), result)
 
     def _refs(self, place: Place, under_way: dict[int, ExecutionRow]) -> Iterator[ExecutionRef]:
         assert self._store is not None
@@ -297,14 +297,14 @@ class Run:
             under_way[index] = row
             yield ExecutionRef(row.arn)
 
-    def _keep(self, part: Part, row: ExecutionRow, result: FetchResult) -> None:
+    def _keep(self, reading: Reading, row: ExecutionRow, result: FetchResult) -> None:
         assert self._store is not None
         if isinstance(result, Failed):
             self._store.fail(row, result.error)
-            part.failed += 1
+            reading.failed += 1
         else:
             self._store.add(row_read(row, result.state), result.state)
-            part.read += 1
+            reading.read += 1
 
     def finish(self) -> Manifest:
         """Save all, and put the directory in order."""
