@@ -274,7 +274,9 @@ class Run:
                 for reading in self.progress.readings:
                     group.start_soon(self._read_place, reading)
         except BaseExceptionGroup as errors:
-            raise _first_of(errors) from None
+            # Bare, and an error rather than what followed from it.
+            ours = [each for each in errors.exceptions if isinstance(each, DurastateError)]
+            raise (ours or errors.exceptions)[0] from None
 
     async def _read_place(self, reading: Reading) -> None:
         under_way: dict[int, ExecutionRow] = {}
@@ -325,17 +327,3 @@ def at_once(rate: float) -> int:
     if rate == math.inf:
         return _MOST_AT_ONCE
     return min(_MOST_AT_ONCE, max(_FEWEST_AT_ONCE, math.ceil(rate * _AHEAD_S)))
-
-
-def _first_of(errors: BaseExceptionGroup[Any]) -> BaseException:
-    """An error rather than what followed from it; bare."""
-    leaves: list[BaseException] = []
-    waiting: list[BaseException] = [errors]
-    while waiting:
-        each = waiting.pop(0)
-        if isinstance(each, BaseExceptionGroup):
-            waiting += each.exceptions
-        else:
-            leaves.append(each)
-    ours = [each for each in leaves if isinstance(each, DurastateError)]
-    return (ours or leaves)[0]
