@@ -327,6 +327,13 @@ def test_a_limit_is_of_what_is_listed(tmp_path: Path) -> None:
     assert done.is_complete
 
 
+def test_a_limit_of_a_page_takes_no_second_one(tmp_path: Path) -> None:
+    service = Service(orders(50))
+    audit(service, tmp_path / "a", Order(functions=ORDERS, limit=10, max_items=10))
+    listed = [each for each in service.asked if each.operation == LIST and each.max_items == 10]
+    assert (len(listed), len(service.histories())) == (1, 10)
+
+
 def test_time_that_is_over_leaves_a_run_to_be_gone_on_with(tmp_path: Path) -> None:
     service = Service(orders(100))
     done = audit(service, tmp_path / "a", Order(functions=ORDERS), max_duration_s=2)

@@ -179,10 +179,12 @@ class Run:
         limit = math.inf if self._order.limit is None else self._order.limit
         async with aclosing(self._everything(pins)) as everything:
             async for row in everything:
-                if self._is_over or self.progress.found >= limit:
+                if self._is_over:
                     return
                 self.progress.found += 1
                 yield row
+                if self.progress.found >= limit:
+                    return
 
     async def _everything(self, pins: Pins) -> AsyncGenerator[ExecutionRow]:
         # AWS's emulator 1.4 takes no times of ISO 8601 and would list nothing, so that only what
