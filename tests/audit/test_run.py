@@ -241,6 +241,22 @@ def test_an_outage_ends_the_run_and_what_was_not_read_is_not_failed(tmp_path: Pa
     assert (done.progress.read + done.progress.already, done.progress.failed) == (60, 0)
 
 
+def test_an_execution_that_was_half_read_starts_again(tmp_path: Path) -> None:
+    script = serving({arn_of(0): events(20)}, [summary(0)])
+
+    def broken(asked: Asked) -> Any:
+        return no_answer(connected=False) if len(service.histories()) > 2 else script(asked)
+
+    order = Order(functions=ORDERS, max_items=10)
+    service = Service(broken)
+    with pytest.raises(OutageError):
+        audit(service, tmp_path / "a", order)
+    assert [each.marker for each in service.histories()][:3] == [None, "10", "20"]
+    service = Service(script)
+    assert audit(service, tmp_path / "a", order).progress.read == 1
+    assert [each.marker for each in service.histories()] == [None, "10", "20", "30", "40"]
+
+
 # What is chosen
 
 
