@@ -50,6 +50,9 @@ _PAYLOADS_OF_ERROR = {
     "StackTrace": "stack_trace",
 }
 
+#: What comes of reading a file that is damaged, whatever it holds now.
+DAMAGED = (pa.ArrowException, ValueError, TypeError, AttributeError, KeyError)
+
 Columns = dict[str, list[Any]]
 
 
