@@ -11,7 +11,7 @@ import pytest
 from durastate.audit import DirectoryError, Store
 from durastate.audit.query import QueryError, query
 
-from .support import add, failure, row, state, step
+from .support import add, failure, row, state, step, written
 
 
 @pytest.fixture(scope="module", params=["parquet", "jsonl"])
@@ -142,3 +142,20 @@ def test_a_directory_without_an_audit_or_without_its_files_is_refused(tmp_path: 
     next((tmp_path / "a").glob("operations-*")).unlink()
     with pytest.raises(DirectoryError, match=r"operations-\d+\.parquet is missing"):
         asked(tmp_path / "a", "select 1")
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"{]\n", b"[]\n", b"\xff\n", b'{"arn":1}\n'),
+        *(b'{"arn":"x","started_at":"soon"}\n', b'{"arn":"x","started_at":1}\n'),
+    ],
+)
+def test_a_file_that_is_damaged_is_one_line(tmp_path: Path, form: Any, content: bytes) -> None:
+    directory = written(tmp_path / "a", 1, format=form)
+    (path,) = directory.glob("operations-*")
+    path.write_bytes(content)
+    with pytest.raises((DirectoryError, QueryError), match=r"operations") as caught:
+        asked(directory, "select count(name) from operations")
+    assert len(str(caught.value).splitlines()) == 1

@@ -25,9 +25,11 @@ from durastate import (
 )
 from durastate.audit import Store
 from durastate.audit.functions import FunctionName, function_named, without_repetitions
+from durastate.audit.order import Order
 from durastate.audit.places import Place, Places, Rates
+from durastate.audit.plan import Plan
 from durastate.audit.quotas import HISTORY, LIST, Facts, published
-from durastate.audit.run import Order, Run, at_once
+from durastate.audit.run import Run, at_once
 from durastate.testing import Asked, Response, ScriptedTransport, no_answer, service_error
 
 NOW = datetime(2026, 2, 1, tzinfo=timezone.utc)
@@ -239,6 +241,22 @@ def test_an_outage_ends_the_run_and_what_was_not_read_is_not_failed(tmp_path: Pa
     assert (done.progress.read + done.progress.already, done.progress.failed) == (60, 0)
 
 
+def test_an_execution_that_was_half_read_starts_again(tmp_path: Path) -> None:
+    script = serving({arn_of(0): events(20)}, [summary(0)])
+
+    def broken(asked: Asked) -> Any:
+        return no_answer(connected=False) if len(service.histories()) > 2 else script(asked)
+
+    order = Order(functions=ORDERS, max_items=10)
+    service = Service(broken)
+    with pytest.raises(OutageError):
+        audit(service, tmp_path / "a", order)
+    assert [each.marker for each in service.histories()][:3] == [None, "10", "20"]
+    service = Service(script)
+    assert audit(service, tmp_path / "a", order).progress.read == 1
+    assert [each.marker for each in service.histories()] == [None, "10", "20", "30", "40"]
+
+
 # What is chosen
 
 
@@ -295,6 +313,18 @@ def test_another_order_forgets_what_the_unfinished_one_had_planned(tmp_path: Pat
     assert run(planned(Order(functions=ORDERS, limit=2))) == 2
 
 
+def test_the_same_names_in_another_region_are_another_order(tmp_path: Path) -> None:
+    async def pinned(region: str, at: datetime) -> str:
+        service = Service(orders(1), region=region)
+        with Store.open(tmp_path / "a") as store:
+            async with service.places() as places:
+                await made(places, Order(functions=ORDERS), store).find(at)
+        return service.asked[-1].query["StartedBefore"][0]
+
+    assert run(pinned("eu-west-1", NOW)) == "2026-02-01T00:00:00Z"
+    assert run(pinned("us-east-1", NOW + timedelta(days=1))) == "2026-02-02T00:00:00Z"
+
+
 def test_a_sample_is_always_the_same(tmp_path: Path) -> None:
     found = []
     for attempt in range(2):
@@ -311,6 +341,13 @@ def test_a_limit_is_of_what_is_listed(tmp_path: Path) -> None:
     done = audit(service, tmp_path / "a", Order(functions=ORDERS, limit=5))
     assert arns(service.histories()) == [arn_of(number) for number in range(5)]
     assert done.is_complete
+
+
+def test_a_limit_of_a_page_takes_no_second_one(tmp_path: Path) -> None:
+    service = Service(orders(50))
+    audit(service, tmp_path / "a", Order(functions=ORDERS, limit=10, max_items=10))
+    listed = [each for each in service.asked if each.operation == LIST and each.max_items == 10]
+    assert (len(listed), len(service.histories())) == (1, 10)
 
 
 def test_time_that_is_over_leaves_a_run_to_be_gone_on_with(tmp_path: Path) -> None:
@@ -362,6 +399,36 @@ def test_a_plan_alone_changes_nothing_and_asks_for_no_history(tmp_path: Path) ->
     assert plan.seconds == pytest.approx(25 / 12)
     assert service.histories() == []
     assert sorted(path.name for path in (tmp_path / "a").glob("*.parquet")) == before
+
+
+def plan_alone(service: Service, order: Order, resolve: Any = itself) -> Plan:
+    """The plan of an order that has no directory."""
+
+    async def scenario() -> Plan:
+        async with service.places() as places:
+            planning = Run(places, order, None, resolve=resolve, clock=now, only_plan=True)
+            return await planning.find(NOW)
+
+    return run(scenario())
+
+
+def test_a_plan_alone_counts_an_execution_once_that_its_function_lists_too() -> None:
+    order = Order(functions=ORDERS, keys=(arn_of(9), arn_of(3), arn_of(9)))
+    assert plan_alone(Service(orders(5)), order).found == 6
+
+
+def test_what_several_names_of_a_function_come_to_is_listed_once() -> None:
+    async def live_is_7(name: FunctionName, _place: Place) -> list[FunctionName]:
+        return [replace(name, qualifier="7") if name.is_alias else name]
+
+    for others in (("7",), (None,)):
+        service = Service(orders(5))
+        names = tuple(FunctionName("orders", each) for each in ("live", *others))
+        assert plan_alone(service, Order(functions=names), live_is_7).found == 5
+        listed = [each.query for each in service.asked if "StartedBefore" in each.query]
+        assert [each.get("Qualifier") for each in listed] == [
+            [each] if each else None for each in others
+        ]
 
 
 # What is wrong

@@ -105,6 +105,7 @@ def test_a_running_one_is_read_again_with_refresh_or_a_new_status(
     with Store.open(directory) as store:
         assert not store.needs(arn(1), status)
         assert not store.needs(arn(1))
+        assert store.plan([row(1, "")]) == 0  # named, not listed
         assert store.needs(arn(1), "SUCCEEDED")
     with Store.open(directory, refresh=True) as store:
         assert store.needs(arn(1), status)
@@ -235,6 +236,38 @@ def test_a_run_goes_on_with_what_the_interrupted_one_was_pinned_to(directory: Pa
         store.plan([row(1), row(2)])
         assert store.begin({"functions": []}, {"before": "4"}) == {"before": "4"}
         assert list(store.pending()) == []
+
+
+def test_a_refresh_that_is_gone_on_with_reads_nothing_anew_twice(directory: Path) -> None:
+    with Store.open(directory) as store:
+        add(store, 1, status="RUNNING")
+        add(store, 2, status="RUNNING")
+        store.finish(complete=True)
+    with Store.open(directory, refresh=True) as store:
+        store.begin({}, {"before": "1"})
+        add(store, 1, status="RUNNING")
+        store.save()
+    for _ in range(2):
+        with Store.open(directory, refresh=True) as store:
+            assert store.begin({}, {"before": "2"}) == {"before": "1"}
+            assert [store.needs(arn(number), "RUNNING") for number in (1, 2)] == [False, True]
+            assert store.needs(arn(1), "SUCCEEDED")
+    with Store.open(directory, refresh=True) as store:
+        store.begin({}, {"before": "2"})
+        store.finish(complete=True)
+    with Store.open(directory, refresh=True) as store:
+        assert store.begin({}, {"before": "3"}) == {"before": "3"}
+        assert [store.needs(arn(number), "RUNNING") for number in (1, 2)] == [True, True]
+
+
+def test_a_refresh_after_an_unfinished_run_without_it_is_a_run_of_its_own(directory: Path) -> None:
+    with Store.open(directory) as store:
+        store.begin({}, {"before": "1"})
+        add(store, 1, status="RUNNING")
+        store.save()
+    with Store.open(directory, refresh=True) as store:
+        assert store.begin({}, {"before": "2"}) == {"before": "2"}
+        assert store.needs(arn(1), "RUNNING")
 
 
 def test_parts_are_saved_by_operations_and_by_time(directory: Path) -> None:

@@ -83,6 +83,12 @@ def forged(directory: Path, name: Any, change: Callable[[list[dict[str, Any]]], 
     changed = found.to_pylist()
     change(changed)
     pq.write_table(found.schema.empty_table().from_pylist(changed, schema=found.schema), path)
+    put_right(directory, path)
+    return list(verify(directory))
+
+
+def put_right(directory: Path, path: Path) -> None:
+    """The manifest has the file as it is now."""
     manifest = json.loads((directory / "manifest.json").read_text())
     for file in manifest["files"]:
         if file["name"] == path.name:
@@ -91,7 +97,6 @@ def forged(directory: Path, name: Any, change: Callable[[list[dict[str, Any]]], 
                 "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
             }
     (directory / "manifest.json").write_text(json.dumps(manifest))
-    return list(verify(directory))
 
 
 @pytest.mark.parametrize(
@@ -111,6 +116,16 @@ def test_rows_that_are_others_are_found(
     directory: Path, name: str, change: Callable[[list[dict[str, Any]]], Any], problem: str
 ) -> None:
     assert problem in "\n".join(forged(directory, name, change))
+
+
+@pytest.mark.parametrize("line", [b"[]", b'"x"', b'{"arn":"x","started_at":1}', b"{]"])
+def test_a_line_that_is_no_row_is_a_problem_and_no_traceback(tmp_path: Path, line: bytes) -> None:
+    directory = written(tmp_path / "a", 1, format="jsonl")
+    path = only(directory, "operations")
+    path.write_bytes(line + b"\n")
+    put_right(directory, path)
+    (problem,) = verify(directory)
+    assert problem.startswith("a table cannot be read: ")
 
 
 def test_when_an_execution_was_read_is_no_part_of_the_digest(directory: Path) -> None:

@@ -12,7 +12,7 @@ from durastate import Statistics
 from durastate.audit.places import Opened, Place
 from durastate.audit.plan import Experience, make_plan
 from durastate.audit.quotas import HISTORY, Facts, Quota, published
-from durastate.audit.run import Part, Progress
+from durastate.audit.run import Progress, Reading
 from durastate.cli.audit_display import AuditDisplay, total
 from durastate.cli.audit_report import plan_lines
 from durastate.cli.progress import Absence
@@ -20,11 +20,11 @@ from durastate.cli.progress import Absence
 from .test_progress import NOTHING
 
 
-def part(to_read: int, rate: float, read: int = 0) -> Part:
+def reading(to_read: int, rate: float, read: int = 0) -> Reading:
     place = Place(None, "eu-west-1")
     facts = Facts("eu-west-1", False, published("eu-west-1", ""))
     client: Any = None
-    return Part(Opened(place, client, facts, {HISTORY: rate}), to_read, read=read)
+    return Reading(Opened(place, client, facts, {HISTORY: rate}), to_read, read=read)
 
 
 class Shown:
@@ -58,7 +58,7 @@ def test_while_it_lists_it_says_how_many_it_has_found() -> None:
 def test_while_it_reads_it_says_what_the_quota_allows_and_what_is_left() -> None:
     shown = Shown()
     shown.progress.is_reading = True
-    shown.progress.parts = [part(1_000, 12.0, read=100), part(50, 12.0, read=50)]
+    shown.progress.readings = [reading(1_000, 12.0, read=100), reading(50, 12.0, read=50)]
     assert shown.line(10, requests=118, waited_for_rate_s=90.0) == (
         "150 of 1,050 executions, 118 requests, 11.8 requests/s of 12.0, 0 failed; "
         "held by the rate ceiling (--rate, --quota-share), 1 min 30 s left"
@@ -71,7 +71,7 @@ def test_while_it_reads_it_says_what_the_quota_allows_and_what_is_left() -> None
 def test_without_a_ceiling_there_is_nothing_to_compare_with(rate: float, said: str) -> None:
     shown = Shown()
     shown.progress.is_reading = True
-    shown.progress.parts = [part(10, rate)]
+    shown.progress.readings = [reading(10, rate)]
     assert said in shown.line(1, requests=5)
 
 
@@ -109,9 +109,9 @@ def test_a_plan_names_each_place_with_who_says_what_it_allows() -> None:
 
 
 def test_there_is_no_time_left_before_every_place_has_begun() -> None:
-    progress = Progress(is_reading=True, parts=[part(10, 12.0, read=5), part(10, 12.0)])
+    progress = Progress(is_reading=True, readings=[reading(10, 12.0, read=5), reading(10, 12.0)])
     assert progress.time_left(5) is None
-    progress.parts[1].failed = 1
+    progress.readings[1].failed = 1
     assert progress.time_left(5) == 45
 
 

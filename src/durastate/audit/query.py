@@ -24,7 +24,7 @@ from durastate.errors import DurastateError
 from .errors import DirectoryError
 from .manifest import Manifest, read_manifest
 from .schema import TABLES, Table, arrow_schema
-from .tables import pieces
+from .tables import DAMAGED, pieces
 
 _ROWS_OF_A_BATCH = 10_000
 _READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
@@ -144,16 +144,21 @@ def _data_set(directory: Path, manifest: Manifest, table: Table, scratch: Path) 
         if not path.is_file():
             raise DirectoryError(directory, f"{path.name} is missing")
     if manifest.format == "jsonl":
-        paths = [_as_parquet(path, table, scratch) for path in paths]
+        paths = [_as_parquet(directory, path, table, scratch) for path in paths]
     schema = arrow_schema(table)
     if not paths:
         return ds.dataset(schema.empty_table())
     return ds.dataset([str(path) for path in paths], schema=schema, format="parquet")
 
 
-def _as_parquet(path: Path, table: Table, scratch: Path) -> Path:
+def _as_parquet(directory: Path, path: Path, table: Table, scratch: Path) -> Path:
     made = scratch / f"{path.stem}.parquet"
-    with pq.ParquetWriter(made, arrow_schema(table)) as writer:
-        for piece in pieces(path, table):
-            writer.write_table(piece)
+    try:
+        with pq.ParquetWriter(made, arrow_schema(table)) as writer:
+            for piece in pieces(path, table):
+                writer.write_table(piece)
+    except OSError as error:
+        raise QueryError(" ".join(str(error).split())) from None
+    except DAMAGED:
+        raise DirectoryError(directory, f"{path.name} is damaged") from None
     return made

@@ -1,14 +1,17 @@
-"""One execution's summary, and what its rows in the tables are made from."""
+"""One execution's summary: of a listing, of a history, and as its row in the tables has it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from hashlib import sha256
 from typing import Any, Self
 
+from durastate import ExecutionState, ExecutionSummary
+from durastate.errors import ConfigurationError
 from durastate.refs import match_arn
 
+from .functions import function_named
 from .schema import Payloads
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -51,6 +54,54 @@ class ExecutionRow:
         return cls(arn=arn, status=status, **members)
 
 
+def row_listed(summary: ExecutionSummary) -> ExecutionRow:
+    """What a listing says. A local server's keys are no ARNs, so the function's own counts too."""
+    about: dict[str, Any] = {}
+    try:
+        function = function_named(summary.function_arn)
+    except ConfigurationError:
+        pass
+    else:
+        about = {
+            "function": function.function.rpartition(":")[2],
+            "version": function.qualifier,
+            "region": function.region,
+            "account": function.account,
+        }
+    row = ExecutionRow.of(
+        summary.arn,
+        status=str(summary.status),
+        name=summary.name,
+        started_at=summary.start_timestamp,
+        ended_at=summary.end_timestamp,
+    )
+    missing = {name: value for name, value in about.items() if getattr(row, name) is None}
+    return replace(row, **missing)
+
+
+def row_read(row: ExecutionRow, state: ExecutionState) -> ExecutionRow:
+    """What the history says of the execution, which is newer than its listing.
+
+    So an execution that was listed as closed and whose history does not say so yet counts as
+    running, and is read again later.
+    """
+    execution = state.execution
+    if execution is None:
+        return row
+    details = execution.execution_details
+    error = None if details is None else details.error
+    return replace(
+        row,
+        status="RUNNING" if execution.status == "STARTED" else str(execution.status),
+        name=row.name or execution.name,
+        started_at=row.started_at or execution.start_timestamp,
+        ended_at=execution.end_timestamp,
+        error_type=None if error is None else error.error_type,
+        error_message=None if error is None else error.error_message,
+        source="history",
+    )
+
+
 def summary_of(row: ExecutionRow, payloads: Payloads) -> dict[str, Any]:
     """The row's members for the journal and the tables; its error message as `payloads` says."""
     members: dict[str, Any] = {
@@ -75,7 +126,7 @@ def row_of(summary: dict[str, Any]) -> ExecutionRow:
     members = {name: summary[name] for name in ExecutionRow.__slots__ if name in summary}
     for name in ("started_at", "ended_at"):
         if name in members:
-            members[name] = _EPOCH + members[name] * _MICROSECOND
+            members[name] = moment(members[name])
     return ExecutionRow(**members)
 
 
@@ -94,6 +145,11 @@ def measures(name: str, value: str | None, payloads: Payloads) -> dict[str, Any]
 def microseconds(moment: datetime | None) -> int | None:
     """Since 1970."""
     return None if moment is None else (moment - _EPOCH) // _MICROSECOND
+
+
+def moment(microseconds: int) -> datetime:
+    """So long after 1970."""
+    return _EPOCH + microseconds * _MICROSECOND
 
 
 def clean(value: Any) -> Any:

@@ -16,30 +16,22 @@ import hashlib
 import heapq
 import math
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Self, cast
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, cast
 
-from durastate import (
-    DurastateError,
-    ExecutionRef,
-    ExecutionState,
-    ExecutionSummary,
-    Failed,
-    FetchResult,
-)
-from durastate.errors import ConfigurationError
+from durastate import DurastateError, ExecutionRef, ExecutionSummary, Failed, FetchResult
 from durastate.refs import parse_arn
 
-from .functions import FunctionName, function_named
+from .functions import FunctionName, without_repetitions
 from .manifest import Manifest
+from .order import Order, Pins
 from .places import Opened, Place, Places
 from .plan import Experience, Plan, make_plan, time_left
 from .quotas import HISTORY
-from .rows import ExecutionRow
-from .schema import Format, Payloads
+from .rows import ExecutionRow, row_listed, row_read
 from .store import Store
 
 _BATCH = 1_000
@@ -50,47 +42,8 @@ _MOST_AT_ONCE = 64
 _AHEAD_S = 1.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """What to read. `keys` are executions that are named themselves.
-
-    `statuses`, `since` and `until` choose among the executions of functions; a timedelta is so long
-    before the run. `sample` takes so many of all that are found, by chance and always the same;
-    `limit` looks at the first so many only.
-    """
-
-    functions: tuple[FunctionName, ...] = ()
-    keys: tuple[str, ...] = ()
-    statuses: tuple[str, ...] = ()
-    since: datetime | timedelta | None = None
-    until: datetime | timedelta | None = None
-    sample: int | None = None
-    limit: int | None = None
-    max_items: int = 1_000
-    format: Format = "parquet"
-    payloads: Payloads = "none"
-
-    def selection(self) -> dict[str, Any]:
-        """What makes it the same order as another one."""
-        return {
-            "functions": sorted(map(str, self.functions)),
-            "keys": hashlib.sha256("\n".join(sorted(self.keys)).encode()).hexdigest(),
-            "statuses": sorted(self.statuses),
-            "since": str(self.since),
-            "until": str(self.until),
-            "sample": self.sample,
-            "limit": self.limit,
-        }
-
-    def between(self, now: datetime) -> tuple[datetime | None, datetime]:
-        """From when to when, for a run that begins now; nothing that starts later is looked at."""
-        since = now - self.since if isinstance(self.since, timedelta) else self.since
-        until = now - self.until if isinstance(self.until, timedelta) else self.until
-        return since, now if until is None else min(now, until)
-
-
 @dataclass(slots=True)
-class Part:
+class Reading:
     """How far the reading of one place is."""
 
     opened: Opened
@@ -115,24 +68,24 @@ class Progress:
     already: int = 0
     is_reading: bool = False
     began: float = 0.0
-    parts: list[Part] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
 
     @property
     def to_read(self) -> int:
-        return sum(part.to_read for part in self.parts)
+        return sum(each.to_read for each in self.readings)
 
     @property
     def read(self) -> int:
-        return sum(part.read for part in self.parts)
+        return sum(each.read for each in self.readings)
 
     @property
     def failed(self) -> int:
-        return sum(part.failed for part in self.parts)
+        return sum(each.failed for each in self.readings)
 
     def time_left(self, now: float) -> float | None:
         """Seconds until the last place is done, at the pace of each so far."""
-        waiting = [part for part in self.parts if part.left]
-        found = [time_left(part.left, part.done, now - self.began) for part in waiting]
+        waiting = [each for each in self.readings if each.left]
+        found = [time_left(each.left, each.done, now - self.began) for each in waiting]
         known = [each for each in found if each is not None]
         return max(known) if known and len(known) == len(found) else None
 
@@ -174,7 +127,7 @@ class Run:
     @property
     def is_complete(self) -> bool:
         """Whether all that was ordered is read or failed."""
-        return self._is_listed and not any(part.left for part in self.progress.parts)
+        return self._is_listed and not any(each.left for each in self.progress.readings)
 
     @property
     def _is_over(self) -> bool:
@@ -202,38 +155,44 @@ class Run:
         if not self._places.any_key:
             for key in self._order.keys:
                 parse_arn(key)
-        names = []
+        resolved: list[FunctionName] = []
         for name in self._order.functions:
-            place = self._places.of(name.region, name.account)
-            opened = await self._places.open(place)
-            names += (versions := await self._resolve(name, place))
-            for version in versions:
-                async with aclosing(_listing(opened, version, max_items=1)) as listing:
-                    await anext(listing, None)
+            place = (await self._places.open(self._place_of(name))).place
+            resolved += await self._resolve(name, place)
+        names = without_repetitions(resolved)
+        for name in names:
+            opened = await self._places.open(self._place_of(name))
+            async with aclosing(_listing(opened, name, max_items=1)) as listing:
+                await anext(listing, None)
         return names
 
-    def _pinned(self, names: list[FunctionName], now: datetime) -> _Pins:
+    def _pinned(self, names: list[FunctionName], now: datetime) -> Pins:
         since, until = self._order.between(now)
-        pins = _Pins(tuple(names), since, until)
+        pins = Pins(tuple(names), since, until)
         if self._only_plan or self._store is None:
             return pins
-        return _Pins.read(self._store.begin(self._order.selection(), pins.written()))
+        # Names without a Region mean other functions in another one.
+        selection = self._order.selection() | {"region": self._places.of(None, None).region}
+        return Pins.read(self._store.begin(selection, pins.written()))
 
-    async def _found(self, pins: _Pins) -> AsyncGenerator[ExecutionRow]:
+    async def _found(self, pins: Pins) -> AsyncGenerator[ExecutionRow]:
         limit = math.inf if self._order.limit is None else self._order.limit
         async with aclosing(self._everything(pins)) as everything:
             async for row in everything:
-                if self._is_over or self.progress.found >= limit:
+                if self._is_over:
                     return
                 self.progress.found += 1
                 yield row
+                if self.progress.found >= limit:
+                    return
 
-    async def _everything(self, pins: _Pins) -> AsyncGenerator[ExecutionRow]:
+    async def _everything(self, pins: Pins) -> AsyncGenerator[ExecutionRow]:
         # AWS's emulator 1.4 takes no times of ISO 8601 and would list nothing, so that only what
         # the user asked for is sent to an endpoint of his own.
         is_sent = self._order.until is not None or not self._places.any_key
+        unlisted = dict.fromkeys(self._order.keys)
         for name in pins.names:
-            opened = await self._places.open(self._places.of(name.region, name.account))
+            opened = await self._places.open(self._place_of(name))
             found = _listing(
                 opened,
                 name,
@@ -245,8 +204,9 @@ class Run:
             async with aclosing(found):
                 async for summary in found:
                     if summary.start_timestamp <= pins.until:
+                        unlisted.pop(summary.arn, None)
                         yield row_listed(summary)
-        for key in self._order.keys:
+        for key in unlisted:
             yield ExecutionRow.of(key, status="")
 
     async def _sampled(self, rows: AsyncIterator[ExecutionRow]) -> AsyncGenerator[ExecutionRow]:
@@ -265,14 +225,15 @@ class Run:
             yield row
 
     def _take(self, batch: list[ExecutionRow]) -> None:
-        """Remember what is needed of the batch, and empty it."""
-        needed = batch
-        if (store := self._store) is not None:
-            needed = [row for row in batch if store.needs(row.arn, row.status or None)]
-            if not self._only_plan:
-                store.plan(needed)
-        self.progress.already += len(batch) - len(needed)
-        self._counts.update(self._place_of(row) for row in needed)
+        """Remember what is needed of the batch, or count it for a plan alone, and empty it."""
+        store = self._store
+        if store is not None and not self._only_plan:
+            needed = store.plan(batch)
+        else:
+            rows = [row for row in batch if store is None or store.needs(row.arn, row.status)]
+            self._counts.update(map(self._place_of, rows))
+            needed = len(rows)
+        self.progress.already += len(batch) - needed
         batch.clear()
 
     def _experience(self) -> Experience:
@@ -286,7 +247,7 @@ class Run:
             # With what a run that was interrupted had planned, and each execution once.
             self._counts = Counter(self._place_of(row) for row in self._store.pending())
         for place, count in self._counts.items():
-            self.progress.parts.append(Part(await self._places.open(place), count))
+            self.progress.readings.append(Reading(await self._places.open(place), count))
         opened = self._places.opened
         return make_plan(
             dict(self._counts),
@@ -299,8 +260,8 @@ class Run:
             payloads=self._order.payloads,
         )
 
-    def _place_of(self, row: ExecutionRow) -> Place:
-        return self._places.of(row.region, row.account)
+    def _place_of(self, one: ExecutionRow | FunctionName) -> Place:
+        return self._places.of(one.region, one.account)
 
     # Read
 
@@ -312,22 +273,24 @@ class Run:
         self.progress.began = self._clock()
         try:
             async with create_task_group() as group:
-                for part in self.progress.parts:
-                    group.start_soon(self._read_part, part)
+                for reading in self.progress.readings:
+                    group.start_soon(self._read_place, reading)
         except BaseExceptionGroup as errors:
-            raise _first_of(errors) from None
+            # Bare, and an error rather than what followed from it.
+            ours = [each for each in errors.exceptions if isinstance(each, DurastateError)]
+            raise (ours or errors.exceptions)[0] from None
 
-    async def _read_part(self, part: Part) -> None:
+    async def _read_place(self, reading: Reading) -> None:
         under_way: dict[int, ExecutionRow] = {}
-        results = part.opened.client.fetch_many(
-            self._refs(part.opened.place, under_way),
-            max_executions=at_once(part.opened.rates[HISTORY]),
+        results = reading.opened.client.fetch_many(
+            self._refs(reading.opened.place, under_way),
+            max_executions=at_once(reading.opened.rates[HISTORY]),
             max_items=self._order.max_items,
             source="history",
         )
         async with results:
             async for result in results:
-                self._keep(part, under_way.pop(result.index), result)
+                self._keep(reading, under_way.pop(result.index), result)
 
     def _refs(self, place: Place, under_way: dict[int, ExecutionRow]) -> Iterator[ExecutionRef]:
         assert self._store is not None
@@ -338,14 +301,14 @@ class Run:
             under_way[index] = row
             yield ExecutionRef(row.arn)
 
-    def _keep(self, part: Part, row: ExecutionRow, result: FetchResult) -> None:
+    def _keep(self, reading: Reading, row: ExecutionRow, result: FetchResult) -> None:
         assert self._store is not None
         if isinstance(result, Failed):
             self._store.fail(row, result.error)
-            part.failed += 1
+            reading.failed += 1
         else:
             self._store.add(row_read(row, result.state), result.state)
-            part.read += 1
+            reading.read += 1
 
     def finish(self) -> Manifest:
         """Save all, and put the directory in order."""
@@ -361,91 +324,8 @@ def _listing(
     return cast("AsyncGenerator[ExecutionSummary]", listing)
 
 
-class _Pins(NamedTuple):
-    """What stays as it was when a run began, also for the runs that go on with it."""
-
-    names: tuple[FunctionName, ...]
-    since: datetime | None
-    until: datetime
-
-    def written(self) -> dict[str, str]:
-        found = {"functions": "\n".join(map(str, self.names)), "until": self.until.isoformat()}
-        return found if self.since is None else found | {"since": self.since.isoformat()}
-
-    @classmethod
-    def read(cls, pins: Mapping[str, str]) -> Self:
-        since = pins.get("since")
-        return cls(
-            tuple(map(function_named, pins["functions"].split())),
-            None if since is None else datetime.fromisoformat(since),
-            datetime.fromisoformat(pins["until"]),
-        )
-
-
 def at_once(rate: float) -> int:
     """How many executions to read at once, so that this rate is used."""
     if rate == math.inf:
         return _MOST_AT_ONCE
     return min(_MOST_AT_ONCE, max(_FEWEST_AT_ONCE, math.ceil(rate * _AHEAD_S)))
-
-
-def row_listed(summary: ExecutionSummary) -> ExecutionRow:
-    """What a listing says. A local server's keys are no ARNs, so the function's own counts too."""
-    about: dict[str, Any] = {}
-    try:
-        function = function_named(summary.function_arn)
-    except ConfigurationError:
-        pass
-    else:
-        about = {
-            "function": function.function.rpartition(":")[2],
-            "version": function.qualifier,
-            "region": function.region,
-            "account": function.account,
-        }
-    row = ExecutionRow.of(
-        summary.arn,
-        status=str(summary.status),
-        name=summary.name,
-        started_at=summary.start_timestamp,
-        ended_at=summary.end_timestamp,
-    )
-    missing = {name: value for name, value in about.items() if getattr(row, name) is None}
-    return replace(row, **missing)
-
-
-def row_read(row: ExecutionRow, state: ExecutionState) -> ExecutionRow:
-    """What the history says of the execution, which is newer than its listing.
-
-    So an execution that was listed as closed and whose history does not say so yet counts as
-    running, and is read again later.
-    """
-    execution = state.execution
-    if execution is None:
-        return row
-    details = execution.execution_details
-    error = None if details is None else details.error
-    return replace(
-        row,
-        status="RUNNING" if execution.status == "STARTED" else str(execution.status),
-        name=row.name or execution.name,
-        started_at=row.started_at or execution.start_timestamp,
-        ended_at=execution.end_timestamp,
-        error_type=None if error is None else error.error_type,
-        error_message=None if error is None else error.error_message,
-        source="history",
-    )
-
-
-def _first_of(errors: BaseExceptionGroup[Any]) -> BaseException:
-    """An error rather than what followed from it; bare."""
-    leaves: list[BaseException] = []
-    waiting: list[BaseException] = [errors]
-    while waiting:
-        each = waiting.pop(0)
-        if isinstance(each, BaseExceptionGroup):
-            waiting += each.exceptions
-        else:
-            leaves.append(each)
-    ours = [each for each in leaves if isinstance(each, DurastateError)]
-    return (ours or leaves)[0]

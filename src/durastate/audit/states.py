@@ -6,7 +6,7 @@ Needs duckdb, like `query`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,8 +19,8 @@ from durastate.models import (
 )
 
 from .query import Tables, tables
+from .rows import moment
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _OPERATIONS = """
     select id, parent_id, name, type, sub_type, status, source, attempt, replay_children,
         error_type, error_message, epoch_us(started_at) as started, epoch_us(ended_at) as ended,
@@ -78,8 +78,7 @@ def _kept(
         rows = _rows(opened, _OPERATIONS, (arn,))
         source = rows[0]["source"] if rows else row["source"]
         state = ExecutionState(arn, list(map(_operation, rows)), source=source)
-    read_at = _EPOCH + timedelta(microseconds=row["read"])
-    return Kept(arn, row["status"], read_at, state, failure)
+    return Kept(arn, row["status"], moment(row["read"]), state, failure)
 
 
 def _rows(opened: Tables, sql: str, values: Sequence[str]) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Self
@@ -57,7 +58,6 @@ class Store:
         self,
         directory: Path,
         journal: Journal,
-        lock_descriptor: int,
         *,
         format: Format,  # noqa: A002
         payloads: Payloads,
@@ -69,12 +69,12 @@ class Store:
         self.format = format
         self.payloads = payloads
         self._journal = journal
-        self._lock = lock_descriptor
+        self._closing = ExitStack()
         self._refresh = refresh
         self._part_operations = part_operations
         self._clock = clock
         self._parts = Parts(directory, journal, format)
-        self._run = int(journal.setting("run") or 0) + 1
+        self._run = self._began = int(journal.setting("run") or 0) + 1
         self._reads: dict[str, tuple[Read, Encoded]] = {}
         self._failures: dict[str, dict[str, Any]] = {}
         self._operations = 0
@@ -105,38 +105,33 @@ class Store:
         with writing(directory):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             in_use = _check_ours(directory)
-        lock_descriptor = lock(directory)
-        try:
-            journal = Journal(directory)
-        except BaseException:
-            os.close(lock_descriptor)
-            raise
-        try:
+        with ExitStack() as opened:
+            opened.callback(os.close, lock(directory))
+            journal = opened.enter_context(closing(Journal(directory)))
             _settle(directory, journal, format, payloads)
             store = cls(
                 directory,
                 journal,
-                lock_descriptor,
                 format=format,
                 payloads=payloads,
                 refresh=refresh,
                 part_operations=part_operations,
                 clock=clock,
             )
-            for file in journal.files():
-                store._parts.check(file)
-            store._parts.tidy(keep=in_use)
-            journal.keep(run=str(store._run))
-        except BaseException:
-            journal.close()
-            os.close(lock_descriptor)
-            raise
+            store._begin_run(in_use)
+            store._closing = opened.pop_all()
         return store
+
+    def _begin_run(self, in_use: set[str]) -> None:
+        """Count it, once the directory is as the last run has left it, and rid of what is not."""
+        for file in self._journal.files():
+            self._parts.check(file)
+        self._parts.tidy(keep=in_use)
+        self._journal.keep(run=str(self._run))
 
     def close(self) -> None:
         """Let go of the directory. What was added since the last save is not kept."""
-        self._journal.close()
-        os.close(self._lock)
+        self._closing.close()
 
     def __enter__(self) -> Self:
         return self
@@ -149,24 +144,32 @@ class Store:
     def begin(self, selection: Mapping[str, Any], pins: Mapping[str, str]) -> dict[str, str]:
         """What a run is pinned to: of the unfinished run with this selection, or else `pins`.
 
-        So that a run that was killed goes on with the moment it began at. Another selection than
-        the unfinished run's forgets what that one had planned.
+        So that a run that was killed goes on with the moment it began at, and with what it has
+        read anew. Another selection than the unfinished run's, or `refresh` instead of none,
+        forgets what that one had planned.
         """
-        wanted = orjson.dumps(dict(selection), option=orjson.OPT_SORT_KEYS).decode()
-        kept = self._journal.setting("pins")
-        if kept is not None and self._journal.setting("selection") == wanted:
-            found: dict[str, str] = orjson.loads(kept)
+        wanted = orjson.dumps(
+            [dict(selection), self._refresh], option=orjson.OPT_SORT_KEYS
+        ).decode()
+        kept = self._journal.settings()
+        if "pins" in kept and kept["selection"] == wanted:
+            self._began = int(kept["began"])
+            found: dict[str, str] = orjson.loads(kept["pins"])
             return found
+        self._began = self._run
         self._journal.forget_plan()
-        self._journal.keep(selection=wanted, pins=orjson.dumps(dict(pins)).decode())
+        self._journal.keep(
+            selection=wanted, pins=orjson.dumps(dict(pins)).decode(), began=str(self._began)
+        )
         return dict(pins)
 
     def needs(self, arn: str, status: str | None = None) -> bool:
-        """Whether an execution is to be read; `status` is what it is listed with now.
+        """Whether an execution is to be read; `status` is what it is listed with now, if it is.
 
         No for one that was read when it was closed, and for one that this run has read or failed
         to read. Yes for one that an earlier run failed to read. One that was running when it was
-        read is needed if its status is another now, or with `refresh`.
+        read is needed if its status is another now, or with `refresh`, unless the unfinished run
+        that this one goes on with has read it anew.
         """
         arn = clean(arn)
         if arn in self._reads or arn in self._failures:
@@ -179,7 +182,8 @@ class Store:
         status_then, run = known
         if run == self._run or status_then in CLOSED:
             return False
-        return self._refresh or (status is not None and status != status_then)
+        has_changed = bool(status) and status != status_then
+        return has_changed or (self._refresh and run < self._began)
 
     def plan(self, rows: Iterable[ExecutionRow]) -> int:
         """Remember those of a listing that are needed, and say how many they are."""
@@ -295,7 +299,7 @@ class Store:
         self._write_manifest(manifest)
         if complete:
             self._journal.forget_plan()
-            self._journal.keep(selection=None, pins=None)
+            self._journal.keep(selection=None, pins=None, began=None)
         self._parts.tidy(keep=())
         return manifest
 

@@ -8,7 +8,7 @@ of, so the digest is the same for every format, every division into files and ev
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime, timezone
+from datetime import datetime
 from hashlib import sha256
 from itertools import chain, islice
 from pathlib import Path
@@ -29,7 +29,7 @@ from durastate.models import (
 )
 
 from .files import NewFile
-from .rows import clean, measures
+from .rows import clean, measures, microseconds
 from .schema import COLUMNS, Format, Payloads, Table, arrow_schema, columns
 
 _LINES_OF_A_PIECE = 10_000
@@ -49,6 +49,9 @@ _PAYLOADS_OF_ERROR = {
     "ErrorData": "error_data",
     "StackTrace": "stack_trace",
 }
+
+#: What comes of reading a file that is damaged, whatever it holds now.
+DAMAGED = (pa.ArrowException, ValueError, TypeError, AttributeError, KeyError)
 
 Columns = dict[str, list[Any]]
 
@@ -285,7 +288,7 @@ def table_of_lines(table: Table, lines: Sequence[bytes]) -> pa.Table:
     for row in rows:
         for name in times:
             if name in row:
-                row[name] = _from_iso(row[name])
+                row[name] = microseconds(datetime.fromisoformat(row[name]))
     return rows_table(table, rows)
 
 
@@ -326,11 +329,3 @@ def of_executions(found: pa.Table, arns: pa.Array) -> pa.Table:
 def together(found: Sequence[pa.Table]) -> pa.Table:
     """Tables one after the other, with one dictionary for each column."""
     return pa.concat_tables(found).unify_dictionaries().combine_chunks()
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-
-
-def _from_iso(text: str) -> int:
-    since = datetime.fromisoformat(text) - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds

@@ -14,7 +14,7 @@ import pyarrow as pa
 from .files import sha256_of
 from .manifest import ContentDigest, Manifest, ManifestFile, read_manifest
 from .schema import Table, arrow_schema, columns
-from .tables import Columns, digest_of, pieces, plain_columns
+from .tables import DAMAGED, Columns, digest_of, pieces, plain_columns
 
 _OURS = re.compile(r"(executions|operations|failures)-\d{6,}\.(parquet|jsonl)")
 
@@ -64,7 +64,7 @@ def _strangers(directory: Path, manifest: Manifest) -> Iterator[str]:
 def _of_rows(directory: Path, manifest: Manifest) -> Iterator[str]:
     try:
         yield from _Rows(directory, manifest).problems()
-    except (pa.ArrowException, ValueError, KeyError) as error:
+    except DAMAGED as error:
         yield f"a table cannot be read: {type(error).__name__}"
 
 

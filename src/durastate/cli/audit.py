@@ -41,8 +41,9 @@ from .streams import results, say
 if TYPE_CHECKING:
     from durastate import StateClient
     from durastate.audit import Manifest, Store
+    from durastate.audit.order import Order
     from durastate.audit.places import Place, Places, Rates
-    from durastate.audit.run import Order, Run
+    from durastate.audit.run import Run
 
 _ACCOUNT = re.compile("[0-9]{12}")
 
@@ -118,7 +119,7 @@ def check(job: Job) -> Checked:
         is_execution,
         without_repetitions,
     )
-    from durastate.audit.run import Order
+    from durastate.audit.order import Order
 
     if job.out is None and not job.only_plan:
         raise click.UsageError("-o DIR is needed, or --plan")

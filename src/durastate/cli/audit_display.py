@@ -49,7 +49,7 @@ class AuditDisplay(Progress):
         pace = f"{self._requests.per_second():,.1f} requests/s"
         if not progress.is_reading:
             return f"listing, {statistics.requests:,} requests, {pace}"
-        allowed = sum(part.opened.rates[HISTORY] for part in progress.parts if part.left)
+        allowed = sum(each.opened.rates[HISTORY] for each in progress.readings if each.left)
         of = "" if allowed == math.inf else f" of {allowed:,.1f}"
         return f"{statistics.requests:,} requests, {pace}{of}, {self._tally.failed:,} failed"
 
