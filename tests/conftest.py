@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from functools import cache
 
@@ -22,6 +23,17 @@ from durastate.emulator import Emulator, World
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """Trusted instead of all the world's authorities, which take 40 ms to read, for each client."""
     return Authority(tmp_path_factory.mktemp("authority"), "nobodys")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def ctrl_c_is_not_ignored() -> Iterator[None]:
+    """As at a terminal, for commands that run here and for those that are started from here.
+
+    A shell that runs the tests in the background has them begin with SIGINT ignored.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,13 +104,18 @@ def mode(path: Path) -> str:
 
 def wait_for_lines(path: Path, process: subprocess.Popen[bytes], count: int) -> None:
     """Until a running command has written that many."""
+    wait_until(lambda: path.exists() and path.read_bytes().count(b"\n") >= count, process)
+
+
+def wait_until(reached: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    """Until a running command is as far as that."""
     pause = threading.Event()
     for _ in range(2_000):
-        if path.exists() and path.read_bytes().count(b"\n") >= count:
+        if reached():
             return
         assert process.poll() is None, process.communicate()
         pause.wait(0.01)
-    raise AssertionError("the command wrote too little")
+    raise AssertionError("the command did not get that far")
 
 
 def clear_aws(monkeypatch: Any) -> None:

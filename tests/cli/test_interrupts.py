@@ -23,6 +23,7 @@ from .support import (
     serving,
     start,
     wait_for_lines,
+    wait_until,
     write_refs,
 )
 
@@ -72,6 +73,30 @@ def test_a_signal_leaves_whole_lines_a_true_count_and_the_way_on(
     assert done.code == 0
     assert f"200 requested = {complete} already there + {200 - complete} complete" in done.err
     assert_complete(out)
+
+
+@pytest.mark.parametrize(
+    ("command", "rest"), [("fetch", ("--max-executions", "8")), ("audit", ("--rate", "100"))]
+)
+def test_what_a_script_runs_in_the_background_lets_its_ctrl_c_pass(
+    slow: Emulator, many: Path, tmp_path: Path, command: str, rest: tuple[str, str]
+) -> None:
+    def in_the_background() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    slow.log.clear()
+    given = ("--from", many) if command == "audit" else (many,)
+    process = start(
+        *(command, *given, "-o", tmp_path / "out", *rest),
+        env=environment(slow.endpoint_url),
+        preexec_fn=in_the_background,
+    )
+    wait_until(lambda: len(slow.log) > 20, process)
+    process.send_signal(signal.SIGINT)
+    done = finish(process)
+    assert done.code == 0, done.err
+    assert "Finishing" not in done.err
+    assert " 0 failed + 0 not attempted\n" in done.out + done.err
 
 
 def test_a_pipe_that_says_no_more_can_be_interrupted(

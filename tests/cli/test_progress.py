@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import virtual_clock
 
 from durastate import Paused, Resumed, Statistics
-from durastate.cli import progress
 from durastate.cli.progress import Absence, Pace, Progress, Tally, longest_wait, span
 from durastate.cli.streams import say
 from durastate.emulator import World
@@ -154,20 +154,18 @@ def test_while_an_endpoint_is_away_that_is_the_reason(capfd: pytest.CaptureFixtu
     assert capfd.readouterr().err == ""
 
 
-def test_without_a_terminal_there_is_a_line_now_and_then(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def test_without_a_terminal_there_is_a_line_every_ten_seconds(
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(progress, "_LINE_EVERY_S", 0.01)
-
     async def show(*, quiet: bool) -> None:
         async with Progress(Tally(complete=1), lambda: NOTHING, quiet=quiet):
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(35)
 
-    asyncio.run(show(quiet=False))
+    virtual_clock.run(show(quiet=False))
     lines = capfd.readouterr().err.splitlines()
-    assert len(lines) >= 2
+    assert len(lines) == 3
     assert all(line.startswith("1 executions, ") for line in lines)
-    asyncio.run(show(quiet=True))
+    virtual_clock.run(show(quiet=True))
     assert capfd.readouterr() == ("", "")
 
 

@@ -656,8 +656,6 @@ def fetch_ended_by_ctrl_c(command: Run) -> Outputs:
         os.kill(os.getpid(), signal.SIGINT)
 
     command._patch.setattr("durastate.cli.outfile.OutFile.write", interrupt)
-    # As in a process of its own, whatever an earlier test in this one has left.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     assert command("fetch", refs_file(command), "-o", command.path / "out") == 130
     yield command.screen, False
 

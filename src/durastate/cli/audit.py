@@ -35,7 +35,7 @@ from .options import Connection
 from .plain import plain
 from .progress import Absence, span
 from .refsfile import RefsFile
-from .running import run, tune_collector
+from .running import on_signal, run, tune_collector
 from .streams import results, say
 
 if TYPE_CHECKING:
@@ -372,7 +372,7 @@ class Auditing:
             say("Finishing what is under way; Ctrl-C once more stops at once.")
 
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop)
+            on_signal(number, stop)
         return made
 
     def _display(self, audit: Run, places: Places) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
@@ -30,8 +30,17 @@ def tune_collector() -> None:
     gc.set_threshold(*_GC_THRESHOLDS)
 
 
+def on_signal(number: signal.Signals, act: Callable[[], object]) -> None:
+    """Have the running loop do that instead; but what this process was begun to ignore stays so.
+
+    A shell starts what a script puts into the background with Ctrl-C ignored.
+    """
+    if signal.getsignal(number) is not signal.SIG_IGN:
+        asyncio.get_running_loop().add_signal_handler(number, act)
+
+
 async def _until_terminated(main: Coroutine[Any, Any, _T]) -> _T:
     task = asyncio.current_task()
     assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    on_signal(signal.SIGTERM, task.cancel)
     return await main
