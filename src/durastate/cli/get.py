@@ -6,28 +6,24 @@ import sys
 
 import orjson
 
-from durastate import ExecutionRef, ExecutionState, Statistics
+from durastate import ExecutionRef, ExecutionState
 from durastate.models import dump_json
 
-from .delays import print_delays
+from .one import print_one
 from .options import Connection
 from .plain import plain_json
-from .running import run
-from .streams import results
 
 
 def run_get(
     connection: Connection, ref: ExecutionRef, max_items: int, output: str, *, stat: bool
 ) -> None:
     """Read the state and print it."""
-    seen: list[Statistics] = []
-    try:
-        state = run(_read(connection, ref, max_items, seen))
-        with results():
-            _print(state, output)
-    finally:
-        if stat and seen:
-            print_delays(seen[0])
+    print_one(
+        connection,
+        lambda client: client.get_state(ref, max_items=max_items),
+        lambda state: _print(state, output),
+        stat=stat,
+    )
 
 
 def _print(state: ExecutionState, output: str) -> None:
@@ -40,16 +36,6 @@ def _print(state: ExecutionState, output: str) -> None:
     else:
         for operation in state.operations:
             _write(dump_json(operation.to_dict()) + b"\n")
-
-
-async def _read(
-    connection: Connection, ref: ExecutionRef, max_items: int, seen: list[Statistics]
-) -> ExecutionState:
-    async with connection.client() as client:
-        try:
-            return await client.get_state(ref, max_items=max_items)
-        finally:
-            seen.append(client.statistics())
 
 
 def _indented(state: ExecutionState) -> bytes:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from durastate import ExecutionState, Statistics
-
-from .delays import print_delays
 from .ending import COMPLETE, SOME_FAILED, USAGE, Problem
 from .extras import audit_extra, directory_problems
+from .one import print_one
 from .options import Connection
 from .plain import plain
-from .running import run
 from .streams import results, say
 from .tree import View, print_tree
 
@@ -28,25 +25,13 @@ def show_history(
 ) -> int:
     """Read its events and print what they come to."""
     view = View(whole=whole, failed=failed, messages=messages, summed_up=True)
-    seen: list[Statistics] = []
-    try:
-        state = run(_read(connection, arn, max_items, seen))
-        with results():
-            print_tree(state, view)
-    finally:
-        if stat and seen:
-            print_delays(seen[0])
+    print_one(
+        connection,
+        lambda client: client.get_state_from_history(arn, max_items=max_items),
+        lambda state: print_tree(state, view),
+        stat=stat,
+    )
     return COMPLETE
-
-
-async def _read(
-    connection: Connection, arn: str, max_items: int, seen: list[Statistics]
-) -> ExecutionState:
-    async with connection.client() as client:
-        try:
-            return await client.get_state_from_history(arn, max_items=max_items)
-        finally:
-            seen.append(client.statistics())
 
 
 def show_kept(directory: Path, name: str, *, whole: bool, failed: bool, messages: bool) -> int:
