@@ -28,8 +28,9 @@ from durastate.audit.functions import FunctionName, function_named, without_repe
 from durastate.audit.order import Order
 from durastate.audit.places import Place, Places, Rates
 from durastate.audit.plan import Plan
-from durastate.audit.quotas import HISTORY, LIST, Facts, published
+from durastate.audit.quotas import Facts, published
 from durastate.audit.run import Run, at_once
+from durastate.requests import GET_HISTORY, LIST_EXECUTIONS
 from durastate.testing import Asked, Response, ScriptedTransport, no_answer, service_error
 
 NOW = datetime(2026, 2, 1, tzinfo=timezone.utc)
@@ -70,7 +71,7 @@ class Service:
         return [each for transport in self._all for each in transport.asked]
 
     def histories(self) -> list[Asked]:
-        return [each for each in self.asked if each.operation == HISTORY]
+        return [each for each in self.asked if each.operation == GET_HISTORY]
 
 
 async def itself(name: FunctionName, _place: Place) -> list[FunctionName]:
@@ -176,8 +177,8 @@ def test_an_account_s_profile_reads_its_functions_and_executions(tmp_path: Path)
         for place, transport in service.transports.items()
     }
     assert asked == {
-        Place("theirs", "eu-west-1"): {LIST, HISTORY},
-        Place("mine", "eu-west-1"): {HISTORY},
+        Place("theirs", "eu-west-1"): {LIST_EXECUTIONS, GET_HISTORY},
+        Place("mine", "eu-west-1"): {GET_HISTORY},
     }
 
 
@@ -229,7 +230,7 @@ def test_an_outage_ends_the_run_and_what_was_not_read_is_not_failed(tmp_path: Pa
     script = orders(60)
 
     def broken(asked: Asked) -> Any:
-        gone = asked.operation == HISTORY and asked.number > 30
+        gone = asked.operation == GET_HISTORY and asked.number > 30
         return no_answer(connected=False) if gone else script(asked)
 
     service = Service(broken)
@@ -346,7 +347,8 @@ def test_a_limit_is_of_what_is_listed(tmp_path: Path) -> None:
 def test_a_limit_of_a_page_takes_no_second_one(tmp_path: Path) -> None:
     service = Service(orders(50))
     audit(service, tmp_path / "a", Order(functions=ORDERS, limit=10, max_items=10))
-    listed = [each for each in service.asked if each.operation == LIST and each.max_items == 10]
+    listed = [each for each in service.asked if each.operation == LIST_EXECUTIONS]
+    listed = [each for each in listed if each.max_items == 10]
     assert (len(listed), len(service.histories())) == (1, 10)
 
 

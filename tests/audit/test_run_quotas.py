@@ -13,8 +13,9 @@ import pytest
 
 from durastate.audit.places import Place
 from durastate.audit.plan import Experience, make_plan, pages_each, time_left
-from durastate.audit.quotas import HISTORY, LIST, Quota, facts_of, published
+from durastate.audit.quotas import Quota, facts_of, published
 from durastate.errors import ConfigurationError
+from durastate.requests import GET_HISTORY, LIST_EXECUTIONS
 
 pytestmark = pytest.mark.asyncio
 HISTORY_CODE, LIST_CODE = "L-BA29C22B", "L-6A3611ED"
@@ -70,11 +71,11 @@ async def test_service_quotas_says_what_the_account_has(monkeypatch: pytest.Monk
     with service_quotas({HISTORY_CODE: 100, LIST_CODE: 40}) as (url, asked):
         monkeypatch.setenv("AWS_ENDPOINT_URL_SERVICE_QUOTAS", url)
         facts = await facts_of(None, "eu-west-1", None)
-    assert facts.quotas == {HISTORY: Quota(100), LIST: Quota(40)}
+    assert facts.quotas == {GET_HISTORY: Quota(100), LIST_EXECUTIONS: Quota(40)}
     assert (facts.region, facts.is_own_endpoint) == ("eu-west-1", False)
-    assert (facts.rate(HISTORY, "default"), facts.rate(LIST, 0.5)) == (80, 20)
-    assert facts.rate(HISTORY, None) == float("inf")
-    assert str(facts.quotas[HISTORY]) == "100/s Service Quotas"
+    assert (facts.rate(GET_HISTORY, "default"), facts.rate(LIST_EXECUTIONS, 0.5)) == (80, 20)
+    assert facts.rate(GET_HISTORY, None) == float("inf")
+    assert str(facts.quotas[GET_HISTORY]) == "100/s Service Quotas"
     assert {target for target, _ in asked} == {"ServiceQuotasV20190624.GetServiceQuota"}
     assert {(body["ServiceCode"], body["QuotaCode"]) for _, body in asked} == {
         ("lambda", HISTORY_CODE),
@@ -89,8 +90,8 @@ async def test_where_it_may_not_be_asked_the_published_quota_holds_and_the_reaso
         monkeypatch.setenv("AWS_ENDPOINT_URL_SERVICE_QUOTAS", url)
         facts = await facts_of(None, "eu-west-1", None)
     assert facts.quotas == {
-        HISTORY: Quota(15, "Service Quotas says AccessDeniedException"),
-        LIST: Quota(40),
+        GET_HISTORY: Quota(15, "Service Quotas says AccessDeniedException"),
+        LIST_EXECUTIONS: Quota(40),
     }
 
 
@@ -113,8 +114,8 @@ async def test_at_an_endpoint_of_one_s_own_nobody_is_asked_and_nothing_holds(
         facts = await facts_of(None, None, url)
         assert (facts.region, facts.is_own_endpoint) == ("eu-west-3", True)
         assert facts.quotas == published("eu-west-3", "the endpoint is no AWS endpoint")
-        assert facts.rate(HISTORY, "default") == float("inf")
-        assert facts.rate(HISTORY, 0.5) == 7.5
+        assert facts.rate(GET_HISTORY, "default") == float("inf")
+        assert facts.rate(GET_HISTORY, 0.5) == 7.5
 
 
 async def test_an_interface_endpoint_is_aws(monkeypatch: pytest.MonkeyPatch) -> None:

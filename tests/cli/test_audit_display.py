@@ -11,11 +11,12 @@ import pytest
 from durastate import Statistics
 from durastate.audit.places import Opened, Place
 from durastate.audit.plan import Experience, make_plan
-from durastate.audit.quotas import HISTORY, Facts, Quota, published
+from durastate.audit.quotas import Facts, Quota, published
 from durastate.audit.run import Progress, Reading
 from durastate.cli.audit_display import AuditDisplay, total
 from durastate.cli.audit_report import plan_lines
 from durastate.cli.progress import Absence
+from durastate.requests import GET_HISTORY
 
 from .test_progress import NOTHING
 
@@ -24,7 +25,7 @@ def reading(to_read: int, rate: float, read: int = 0) -> Reading:
     place = Place(None, "eu-west-1")
     facts = Facts("eu-west-1", False, published("eu-west-1", ""))
     client: Any = None
-    return Reading(Opened(place, client, facts, {HISTORY: rate}), to_read, read=read)
+    return Reading(Opened(place, client, facts, {GET_HISTORY: rate}), to_read, read=read)
 
 
 class Shown:

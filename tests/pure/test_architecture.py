@@ -80,7 +80,7 @@ MAY_IMPORT = {
     "many": {"bulk", "calls", "errors", "gates", "refs", "targets", "walk", "whole"},
     "client": set(_CORE),
     "": {*_CORE, "client"},
-    "audit": {"errors", "limits", "models", "refs", ""},
+    "audit": {"errors", "limits", "models", "refs", "requests", ""},
     "cli": {*_CORE, "client", "audit", "emulator", ""},
     "emulator": {"models", "errors", "requests"},
     "testing": {

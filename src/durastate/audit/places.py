@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 from durastate import StateClient
+from durastate.requests import GET_HISTORY, LIST_EXECUTIONS
 
-from .quotas import HISTORY, LIST, Facts, Share
+from .quotas import Facts, Share
 
 
 class Place(NamedTuple):
@@ -84,9 +85,9 @@ class Places:
         """The place, ready to be asked."""
         if place not in self._opened:
             facts = self._facts.get(place) or await self._ask(place.profile, place.region)
-            rates = {call: facts.rate(call, self._share) for call in (LIST, HISTORY)}
+            rates = {call: facts.rate(call, self._share) for call in (LIST_EXECUTIONS, GET_HISTORY)}
             if self._rate is not None:
-                rates[HISTORY] = self._rate
+                rates[GET_HISTORY] = self._rate
             client = self._connect(place, rates)
             await self._closing.enter_async_context(client)
             self._opened[place] = Opened(place, client, facts, rates)

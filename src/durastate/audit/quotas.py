@@ -16,11 +16,10 @@ from urllib.parse import urlsplit
 
 from durastate.errors import ConfigurationError
 from durastate.limits import default_share, published_quota
+from durastate.requests import GET_HISTORY, LIST_EXECUTIONS
 
-LIST = "ListDurableExecutionsByFunction"
-HISTORY = "GetDurableExecutionHistory"
 # Not from a page of AWS's; where one of them is not known, the published quota holds.
-_CODES = {LIST: "L-6A3611ED", HISTORY: "L-BA29C22B"}
+_CODES = {LIST_EXECUTIONS: "L-6A3611ED", GET_HISTORY: "L-BA29C22B"}
 
 Share = float | Literal["default"] | None
 

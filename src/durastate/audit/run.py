@@ -24,13 +24,13 @@ from typing import Any, cast
 
 from durastate import DurastateError, ExecutionRef, ExecutionSummary, Failed, FetchResult
 from durastate.refs import parse_arn
+from durastate.requests import GET_HISTORY
 
 from .functions import FunctionName, without_repetitions
 from .manifest import Manifest
 from .order import Order, Pins
 from .places import Opened, Place, Places
 from .plan import Experience, Plan, make_plan, time_left
-from .quotas import HISTORY
 from .rows import ExecutionRow, row_listed, row_read
 from .store import Store
 
@@ -251,7 +251,10 @@ class Run:
         opened = self._places.opened
         return make_plan(
             dict(self._counts),
-            {each.place: (each.rates[HISTORY], each.facts.quotas[HISTORY]) for each in opened},
+            {
+                each.place: (each.rates[GET_HISTORY], each.facts.quotas[GET_HISTORY])
+                for each in opened
+            },
             already=self.progress.already,
             listings=sum(each.client.statistics().requests for each in opened),
             experience=known,
@@ -284,7 +287,7 @@ class Run:
         under_way: dict[int, ExecutionRow] = {}
         results = reading.opened.client.fetch_many(
             self._refs(reading.opened.place, under_way),
-            max_executions=at_once(reading.opened.rates[HISTORY]),
+            max_executions=at_once(reading.opened.rates[GET_HISTORY]),
             max_items=self._order.max_items,
             source="history",
         )

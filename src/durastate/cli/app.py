@@ -430,8 +430,7 @@ def show(
     if len(where) == 1 and Path(where[0]).is_dir():
         raise click.UsageError("after the directory give the ARN or the name of an execution")
     if len(where) == 1:
-        call = "GetDurableExecutionHistory"
-        made = Connection(call=call, **connection)
+        made = Connection(**connection)
         return show_history(made, where[0], max_items, stat=stat, **shown)
     if len(where) > 2:
         raise click.UsageError("expected ARN, or DIR and ARN")

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from durastate import Statistics
-from durastate.audit.quotas import HISTORY
 from durastate.audit.run import Run
+from durastate.requests import GET_HISTORY
 
 from .progress import Absence, Pace, Progress, Tally, span
 
@@ -49,7 +49,7 @@ class AuditDisplay(Progress):
         pace = f"{self._requests.per_second():,.1f} requests/s"
         if not progress.is_reading:
             return f"listing, {statistics.requests:,} requests, {pace}"
-        allowed = sum(each.opened.rates[HISTORY] for each in progress.readings if each.left)
+        allowed = sum(each.opened.rates[GET_HISTORY] for each in progress.readings if each.left)
         of = "" if allowed == math.inf else f" of {allowed:,.1f}"
         return f"{statistics.requests:,} requests, {pace}{of}, {self._tally.failed:,} failed"
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 
 from durastate.audit.plan import Plan, Share
-from durastate.audit.quotas import HISTORY
 from durastate.audit.summary import Summary
+from durastate.requests import GET_HISTORY
 
 from .plain import plain
 from .progress import span
@@ -23,7 +23,7 @@ def plan_lines(plan: Plan) -> Iterator[str]:
     )
     if not plan.to_read:
         return
-    yield f"Reading takes about {plan.requests:,} requests of {HISTORY}:"
+    yield f"Reading takes about {plan.requests:,} requests of {GET_HISTORY}:"
     for share in plan.shares:
         yield f"  {_where(share)}: {share.executions:,} executions, {_pace(share)}"
     each = f"{plan.experience.operations_each:,.0f} operations an execution"

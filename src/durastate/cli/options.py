@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from durastate import Hook, StateClient
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-_GET_STATE = "GetDurableExecutionState"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,23 +30,22 @@ class Connection:
     quota_share: float | Literal["default"] | None
     max_requests: int | None = None
     outage_limit_s: float | None = None
-    call: str = _GET_STATE  # what `rate` is a ceiling on
 
     def client(
         self, hooks: Sequence[Hook] | None = None, *, rates: Mapping[str, float] | None = None
     ) -> StateClient:
         """The client, not entered yet; with `rates` by call these, and no share of a quota."""
         from durastate import Limits, RetryPolicy, StateClient
+        from durastate.requests import GET_HISTORY, GET_STATE
 
         if self.ca_bundle is not None:
             # What aiobotocore reads, and before the profile. This process is our own.
             os.environ["AWS_CA_BUNDLE"] = self.ca_bundle
-        rate = {} if self.rate is None else {self.call: self.rate}
-        limits = Limits(
-            max_requests=self.max_requests,
-            quota_share=self.quota_share if rates is None else None,
-            rates=rate if rates is None else rates,
-        )
+        share = self.quota_share if rates is None else None
+        if rates is None:
+            rate = self.rate
+            rates = {} if rate is None else {GET_STATE: rate, GET_HISTORY: rate}
+        limits = Limits(max_requests=self.max_requests, quota_share=share, rates=rates)
         limit_s = self.outage_limit_s
         return StateClient(
             region_name=self.region,
@@ -108,8 +106,10 @@ _WHERE = (
 )
 
 
-def _how_fast(rate: str, share: str, items: str) -> tuple[Callable[[_Command], _Command], ...]:
-    return (
+def _connection(rate: str, share: str, items: str) -> Callable[[_Command], _Command]:
+    """Adds the options that `Connection` is made of, and `--max-items`; what some of them mean."""
+    options = (
+        *_WHERE,
         click.option("--rate", metavar="N", type=Number(min=0, min_open=True), help=rate),
         click.option(
             "--quota-share", metavar="SHARE", default="default", callback=_share, help=share
@@ -124,53 +124,30 @@ def _how_fast(rate: str, share: str, items: str) -> tuple[Callable[[_Command], _
         ),
     )
 
+    def add(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
 
-_CONNECTION = (
-    *_WHERE,
-    *_how_fast(
-        "Requests a second at most, per account and Region.",
-        "Share of AWS's published quota to use, above 0 and at most 1, or none for no "
-        "ceiling. Running durable functions need the same quota.  [default: 0.2; none with an "
-        "endpoint of your own]",
-        "Operations a page; 0 leaves it to the service.",
-    ),
+    return add
+
+
+connection_options = _connection(
+    "Requests a second at most, per account and Region.",
+    "Share of AWS's published quota to use, above 0 and at most 1, or none for no ceiling. "
+    "Running durable functions need the same quota.  [default: 0.2; none with an endpoint of "
+    "your own]",
+    "Operations a page; 0 leaves it to the service.",
 )
-_HISTORY_CONNECTION = (
-    *_WHERE,
-    *_how_fast(
-        "Requests a second at most, per account and Region.",
-        "Share of AWS's published quota to use, above 0 and at most 1, or none for no ceiling.  "
-        "[default: 0.8; none with an endpoint of your own]",
-        "Events a page; 0 leaves it to the service.",
-    ),
+history_connection_options = _connection(
+    "Requests a second at most, per account and Region.",
+    "Share of AWS's published quota to use, above 0 and at most 1, or none for no ceiling.  "
+    "[default: 0.8; none with an endpoint of your own]",
+    "Events a page; 0 leaves it to the service.",
 )
-_AUDIT_CONNECTION = (
-    *_WHERE,
-    *_how_fast(
-        "Histories' requests a second at most, per account and Region.",
-        "Share of the account's quotas to use, above 0 and at most 1, or none for no ceiling.  "
-        "[default: 0.8; none with an endpoint of your own]",
-        "Executions and events a page; 0 leaves it to the service.",
-    ),
+audit_connection_options = _connection(
+    "Histories' requests a second at most, per account and Region.",
+    "Share of the account's quotas to use, above 0 and at most 1, or none for no ceiling.  "
+    "[default: 0.8; none with an endpoint of your own]",
+    "Executions and events a page; 0 leaves it to the service.",
 )
-
-
-def connection_options(command: _Command) -> _Command:
-    """Add the options that `Connection` is made of, and `--max-items`."""
-    return _with(_CONNECTION, command)
-
-
-def history_connection_options(command: _Command) -> _Command:
-    """The same for one history."""
-    return _with(_HISTORY_CONNECTION, command)
-
-
-def audit_connection_options(command: _Command) -> _Command:
-    """The same for an audit, which uses other calls."""
-    return _with(_AUDIT_CONNECTION, command)
-
-
-def _with(options: Sequence[Callable[[_Command], _Command]], command: _Command) -> _Command:
-    for option in reversed(options):
-        command = option(command)
-    return command
