@@ -198,8 +198,6 @@ class _Connection(asyncio.BufferedProtocol):
         self.is_reusable = False
         self._transport.abort()
 
-    # Time
-
     def _watch(self) -> None:
         """Have `_ring` called when the exchange may be late.
 
@@ -354,6 +352,8 @@ class _Incoming:
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
+        if status < 100:
+            raise ValueError("an answer without a status")
         if status < 200:
             self.headers.clear()  # The answer is still to come.
             return
