@@ -21,7 +21,8 @@ import durastate
 from durastate.audit import read_manifest, verify
 from durastate.emulator import Call, Emulator, Fault, FaultKind, FaultPlan, World
 
-KILLS = 200 if os.environ.get("DURASTATE_LONG") else 3
+LONG = bool(os.environ.get("DURASTATE_LONG"))
+KILLS = 200 if LONG else 3
 SEED = 5
 WORLD = World(seed=6, executions=60, operations=(6, 40, 9))
 
@@ -158,3 +159,42 @@ def test_a_full_disk_is_one_clear_line(service: Emulator, tmp_path: Path) -> Non
     assert (done.code, done.out, len(done.err.splitlines())) == (255, "", 1), done
     assert done.err.startswith("durastate: cannot write ")
     assert "the same command goes on with it" in done.err
+
+
+# A file system of its own for a process that may mount one, in namespaces of its own (Linux).
+_ON_A_SMALL_DISK = """
+mount -t tmpfs -o size="$1" tmpfs "$2" && cd "$2" && shift 2 || exit 9
+"$@" audit order-flow claims -o audit --quiet
+echo "code $?"
+mount -o remount,size=64m "$PWD"
+"$@" audit order-flow claims -o audit --quiet
+echo "code $?"
+"$@" verify audit
+"""
+
+if LONG:
+
+    @pytest.mark.parametrize("size", ["1k", "64k", "200k", "300k"])
+    def test_a_file_system_that_is_full_loses_nothing_and_with_room_the_same_command_goes_on(
+        service: Emulator, tmp_path: Path, size: str
+    ) -> None:
+        assert go_on(service, tmp_path / "whole").code == 2
+        expected = read_manifest(tmp_path / "whole").digest
+        small = tmp_path / "small"
+        small.mkdir()
+        process = subprocess.Popen(
+            [
+                *("unshare", "-rm", "sh", "-c", _ON_A_SMALL_DISK, "sh", size, small),
+                *(sys.executable, "-m", "durastate.cli"),
+            ],
+            env=env(service),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        done = finish(process)
+        (full,) = done.err.splitlines()
+        assert full.startswith("durastate: cannot write "), done
+        assert full.endswith("the same command goes on with it")
+        first, *rest = done.out.splitlines()
+        assert (first, rest.count("code 2")) == ("code 255", 1)
+        assert rest[-1] == f"Digest: {expected}"
