@@ -41,6 +41,7 @@ from .streams import results, say
 if TYPE_CHECKING:
     from durastate import StateClient
     from durastate.audit import Manifest, Store
+    from durastate.audit.functions import FunctionName
     from durastate.audit.order import Order
     from durastate.audit.places import Place, Places, Rates
     from durastate.audit.run import Run
@@ -113,12 +114,7 @@ class Checked:
 
 def check(job: Job) -> Checked:
     """A usage error for whatever is wrong with it."""
-    from durastate.audit.functions import (
-        FunctionName,
-        function_named,
-        is_execution,
-        without_repetitions,
-    )
+    from durastate.audit.functions import without_repetitions
     from durastate.audit.order import Order
 
     if job.out is None and not job.only_plan:
@@ -133,16 +129,7 @@ def check(job: Job) -> Checked:
         None if max_duration is None else span_of(max_duration, "--max-duration").total_seconds()
     )
     profiles = _profiles(job.profile_map)
-    functions: list[FunctionName] = []
-    keys: list[str] = []
-    for where, name in _named(job):
-        if is_execution(name):
-            keys.append(name)
-            continue
-        try:
-            functions.append(function_named(name))
-        except ConfigurationError as error:
-            raise Problem(plain(f"{where}{error}"), USAGE) from None
+    functions, keys = _functions_and_executions(job)
     if not functions and not keys:
         raise click.UsageError("nothing to audit: name functions or executions, or use --from")
     if not functions and any(options.values()):
@@ -191,6 +178,22 @@ def _profiles(pairs: tuple[str, ...]) -> dict[str, str]:
             )
         found[account] = profile
     return found
+
+
+def _functions_and_executions(job: Job) -> tuple[list[FunctionName], list[str]]:
+    from durastate.audit.functions import function_named, is_execution
+
+    functions: list[FunctionName] = []
+    keys: list[str] = []
+    for where, name in _named(job):
+        if is_execution(name):
+            keys.append(name)
+            continue
+        try:
+            functions.append(function_named(name))
+        except ConfigurationError as error:
+            raise Problem(plain(f"{where}{error}"), USAGE) from None
+    return functions, keys
 
 
 def _named(job: Job) -> Iterator[tuple[str, str]]:
@@ -344,7 +347,7 @@ class Auditing:
         return there.client(hooks_with(self._absence), rates=finite)
 
     def _make_run(self, places: Places, *, only_plan: bool) -> Run:
-        from durastate.audit.functions import FunctionName, versions_of
+        from durastate.audit.functions import versions_of
         from durastate.audit.run import Run
 
         url = self._connection.endpoint_url
