@@ -153,7 +153,7 @@ async def listens(endpoint_url: str) -> bool:
     url = URL(endpoint_url)
     try:
         _, writer = await asyncio.open_connection(url.host, url.port)
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, ConnectionResetError):
         return False
     writer.close()
     await writer.wait_closed()
