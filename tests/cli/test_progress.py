@@ -181,17 +181,21 @@ def on_terminal(tmp_path: Path, *arguments: str, term: str = "xterm") -> str:
             stderr=theirs,
         )
         os.close(theirs)
-        text = b""
-        while True:
-            try:
-                piece = os.read(ours, 10_000)
-            except OSError:  # the other side has closed
-                break
-            text += piece
-        os.close(ours)
+        text = read_to_the_end(ours)
         assert process.wait(10) == 0
         process.communicate()
-    return text.decode()
+    return text
+
+
+def read_to_the_end(terminal: int) -> str:
+    """All that was written to a terminal until its other side was closed."""
+    text = b""
+    while True:
+        try:
+            text += os.read(terminal, 10_000)
+        except OSError:  # the other side has closed
+            os.close(terminal)
+            return text.decode()
 
 
 def test_a_terminal_shows_a_live_display_that_goes_away(tmp_path: Path) -> None:
@@ -223,8 +227,7 @@ async def test_a_message_stands_above_the_display_and_not_in_it(
             for _ in range(5):
                 await asyncio.sleep(0)
             say("a message")
-    shown = os.read(reading, 65_536).decode()
-    os.close(reading)
+    shown = read_to_the_end(reading)
     assert "0 of 10 executions" in shown
     # The frame was erased first, so that the message begins a line.
     assert re.search(r"(?:\n|\x1b\[2K|\r)a message *\r\n", shown), shown
