@@ -1,7 +1,8 @@
 """A service in a process of its own, fast enough for thousands of requests a second, that counts.
 
 It answers every GET with a page of no operations, or with a 429 above its limit, and checks
-nothing. At the end it tells when each request arrived.
+nothing; or it is the embedded service, which checks everything. At the end it tells when each
+request arrived.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from typing import cast
 
 import durastate
 from durastate import ExecutionRef, StateClient
+from durastate.emulator import Emulator, World
 
 from .limiting import Bucket
 
+WORLD = World(executions=50, operations=1)
 _TESTS = Path(__file__).parents[1]
 _SOURCE = Path(durastate.__file__).parents[1]
 
@@ -67,11 +70,19 @@ async def read_for(
 
 @asynccontextmanager
 async def counting(
-    rate: float | None = None, *, burst_s: float = 1.0, doubles_at_s: float | None = None
+    rate: float | None = None,
+    *,
+    burst_s: float = 1.0,
+    doubles_at_s: float | None = None,
+    embedded: bool = False,
 ) -> AsyncIterator[Seen]:
-    """Runs it; it tells when the block is left. `doubles_at_s` counts from the first request."""
+    """Runs it; it tells when the block is left. `doubles_at_s` counts from the first request.
+
+    `embedded` is the embedded service with `WORLD`, without a limit.
+    """
+    limit = json.dumps(None if embedded else [rate, burst_s, doubles_at_s])
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", __name__, json.dumps([rate, burst_s, doubles_at_s])),
+        *(sys.executable, "-m", __name__, limit),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         cwd=_TESTS,
@@ -132,12 +143,23 @@ class _Connection(asyncio.Protocol):
 async def _serve(service: _Service) -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: _Connection(service), "127.0.0.1", 0, backlog=4096)
-    print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201
-    over = asyncio.Event()
-    loop.add_reader(0, over.set)
-    await over.wait()
+    await _until_over(server.sockets[0].getsockname()[1])
     print(json.dumps([service.taken, service.refused]), flush=True)  # noqa: T201
 
 
+async def _serve_embedded() -> None:
+    async with Emulator(WORLD) as emulator:
+        await _until_over(emulator.endpoint_url.rpartition(":")[2])
+        print(json.dumps([[each.at for each in emulator.log], []]), flush=True)  # noqa: T201
+
+
+async def _until_over(port: object) -> None:
+    print(port, flush=True)  # noqa: T201
+    over = asyncio.Event()
+    asyncio.get_running_loop().add_reader(0, over.set)
+    await over.wait()
+
+
 if __name__ == "__main__":
-    asyncio.run(_serve(_Service(*json.loads(sys.argv[1]))))
+    limit = json.loads(sys.argv[1])
+    asyncio.run(_serve_embedded() if limit is None else _serve(_Service(*limit)))

@@ -18,7 +18,7 @@ from durastate.emulator import Emulator, Fault, FaultKind, FaultPlan, World
 from durastate.requests import GET_STATE
 from durastate.testing import ScriptedTransport, page
 
-from .counting import counting, read_for
+from .counting import WORLD, counting, read_for
 from .limiting import within
 
 Record = Callable[[str, object], None]
@@ -65,6 +65,21 @@ async def test_a_fast_service_counts_no_more_than_the_ceiling(
     most = max(within(arrived, at, at + 1) for at in arrived)
     record_property(f"rate ceiling: most in a second at {rate}/s", most)
     assert most <= 1.1 * rate + 1
+
+
+if LONG:
+
+    @pytest.mark.asyncio
+    async def test_the_embedded_service_counts_no_more_than_1_000(record_property: Record) -> None:
+        # In a process of its own; whether it takes as many is the machine's affair.
+        refs = [ExecutionRef(arn, token) for arn, token in WORLD.refs()]
+        async with counting(embedded=True) as service, client_at(service.url, 1_000) as client:
+            await read_for(SECONDS, client, refs)
+        arrived = service.arrived
+        assert len(arrived) > 100 * SECONDS
+        most = max(within(arrived, at, at + 1) for at in arrived)
+        record_property("rate ceiling: most in a second at 1000/s, embedded service", most)
+        assert most <= 1.1 * 1_000 + 1
 
 
 @pytest.mark.asyncio
