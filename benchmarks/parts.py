@@ -159,7 +159,7 @@ PARTS = {
     "paging": Part("3,000 operations at max_items 100 and 1,000", _compare(_PAGINGS, _ALL)),
     "payloads": Part("100 operations with small and large payloads", _compare(_PAYLOADS, _FEW)),
     "uvloop": Part("uvloop on and off", _compare(PAGE_SIZES, _FEW, uvloop=True)),
-    "latency": Part("0, 5 and 50 ms; one state of three pages", _latency, True),
+    "latency": Part("0, 5 and 50 ms; one state of three pages", _latency),
     "scaling": Part("1 to 1,024 requests in flight at 50 ms", _scaling),
     "throttled": Part("a service that refuses: work may differ", _compare([_THROTTLED], _FEW[:2])),
     "memory": Part("peak memory over executions", memory.run, True),
@@ -168,5 +168,5 @@ PARTS = {
     "audit": Part("history bytes to an audit's Parquet, by step; its memory", audit.run),
     "imports": Part("what `import durastate` costs", imports.run, True),
     "layers": Part("what each layer of ours costs for a small page", layers.run, True),
-    "micro": Part("decoder, signing, requests, limits (pyperf)", micro.run, True),
+    "micro": Part("decoder, signing, requests, limits (pyperf)", micro.run),
 }
