@@ -153,18 +153,8 @@ __all__ = [
 
 # Where the names above are, the light modules first.
 _MODULES = (
-    *(
-        "errors",
-        "models",
-        "refs",
-        "decoding",
-        "retries",
-        "limits",
-        "hooks",
-        "executions",
-        "history",
-    ),
-    *("bulk", "calls", "client"),
+    *("errors", "models", "refs", "decoding", "retries", "limits", "hooks"),
+    *("executions", "history", "bulk", "calls", "client"),
 )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from durastate import ExecutionState, decode_page
+from durastate import AccessDeniedError, ExecutionState, decode_page
 from durastate.audit import ExecutionRow, Store, read_manifest
 from durastate.errors import DecodingError
 from durastate.models import dump_json
@@ -55,6 +55,16 @@ def add(store: Store, number: int, count: int = 3, status: str = "SUCCEEDED") ->
 
 def failure() -> DecodingError:
     return DecodingError("Events[3].Id", "is missing")
+
+
+def access_denied(number: int) -> AccessDeniedError:
+    return AccessDeniedError(
+        operation="GetDurableExecutionHistory",
+        arn=arn(number),
+        code="AccessDeniedException",
+        message="not allowed",
+        status=403,
+    )
 
 
 def written(directory: Path, *numbers: int, **options: Any) -> Path:

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from durastate import AccessDeniedError
 from durastate.audit import DirectoryError, ExecutionRow, Store, read_manifest, verify
 
 from .support import (
     START,
+    access_denied,
     add,
     arn,
     failure,
@@ -171,13 +171,7 @@ def test_a_later_audit_adds_to_the_same_directory(directory: Path) -> None:
 
 
 def test_what_could_not_be_read_is_listed_and_needed_again(directory: Path) -> None:
-    error = AccessDeniedError(
-        operation="GetDurableExecutionHistory",
-        arn=arn(1),
-        code="AccessDeniedException",
-        message="not allowed",
-        status=403,
-    )
+    error = access_denied(1)
     with Store.open(directory) as store:
         store.fail(row(1), error)
         assert not store.needs(arn(1), "SUCCEEDED")

@@ -6,11 +6,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from durastate import AccessDeniedError
 from durastate.audit import ExecutionRow, Store
 from durastate.audit.summary import ErrorKind, Group, Lasting, Retried, Unread, summarise
 
-from .support import START, arn, failure, row, state, step
+from .support import START, access_denied, arn, failure, row, state, step
 
 
 def failed(kind: str | None, number: int = 0) -> dict[str, Any]:
@@ -94,13 +93,7 @@ def test_the_most_retried_are_told_by_all_their_attempts_after_the_first(tmp_pat
 
 
 def test_what_could_not_be_read_is_told_by_its_reason(tmp_path: Path) -> None:
-    denied = AccessDeniedError(
-        operation="GetDurableExecutionHistory",
-        arn=arn(5),
-        code="AccessDeniedException",
-        message="not allowed",
-        status=403,
-    )
+    denied = access_denied(5)
     with Store.open(tmp_path / "a") as store:
         for number in range(4):
             store.fail(row(number), failure())
