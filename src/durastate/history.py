@@ -244,14 +244,7 @@ def operations_from_history(
             raise DecodingError(f"Events[{place}].{missing}", "is missing")
         operation = operations.get(id_)
         if operation is None:
-            operations[id_] = operation = object.__new__(Operation)
-            operation.id = id_
-            operation.type = kind
-            operation.name = get("Name")
-            operation.parent_id = get("ParentId")
-            operation.sub_type = get("SubType")
-            operation._start = when
-            operation._details = operation._rest = None
+            operations[id_] = operation = _begun(event._raw, id_, kind, when)
         elif operation.type != kind:
             if kind not in _TOLD:
                 continue  # such as a CallbackHeartbeatStarted
@@ -263,6 +256,19 @@ def operations_from_history(
         if kind in _TOLD:
             _tell(operation, get(told, _NOTHING), when)
     return list(operations.values())
+
+
+def _begun(event: dict[str, Any], id_: str, kind: OperationType | str, when: float) -> Operation:
+    """The operation of its first event, of which it keeps what no later one changes."""
+    operation = object.__new__(Operation)
+    operation.id = id_
+    operation.type = kind
+    operation.name = event.get("Name")
+    operation.parent_id = event.get("ParentId")
+    operation.sub_type = event.get("SubType")
+    operation._start = when
+    operation._details = operation._rest = None
+    return operation
 
 
 def _tell(operation: Operation, told: dict[str, Any], when: float) -> None:
