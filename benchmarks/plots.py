@@ -26,7 +26,8 @@ def draw(path: Path) -> list[Path]:
             row for row in parts.get(part, {}).get("rows", ()) if row["runs"] and not row["void"]
         ]
         if rows:
-            figure, axes = plt.subplots(figsize=(9, 5), layout="constrained")
+            figure, axes = plt.subplots(figsize=(11, 5), layout="constrained")
+            axes.set_prop_cycle(color=plt.get_cmap("tab20").colors)  # a pair for each client
             plot(axes, rows)
             made.append(path.with_name(f"{path.stem}-{name}.svg"))
             figure.savefig(made[-1])
@@ -76,13 +77,12 @@ def _lines(x: str, figure: str, title: str) -> Callable[[Any, Rows], None]:
 
 def _finish(axes: Any, title: str) -> None:
     if "MB" in title:
-        axes.margins(y=0.1)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.1 * axes.get_ylim()[1])
     else:
         axes.set_yscale("log")
     axes.set_title(title)
     axes.grid(axis="y", alpha=0.3)
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
 
 
 _PLOTS = (
