@@ -22,6 +22,7 @@ import orjson
 
 from .errors import DecodingError
 from .models import DETAILS_OF_TYPE, Operation, OperationStatus, OperationType, StatePage, dump_json
+from .structure import check_structure
 
 _T = TypeVar("_T")
 
@@ -86,7 +87,7 @@ def decode_page(body: bytes | bytearray) -> StatePage:
     Required members, containers and the types of all known members are checked here, so reading
     an attribute never fails later. Raises `DecodingError`, which says where and shows no value.
     """
-    page = _require(load_json(body), dict, "")
+    page = _require(load_answer(body), dict, "")
     return _decode_listing(page)
 
 
@@ -96,7 +97,7 @@ def decode_event(event: dict[str, Any] | str | bytes) -> tuple[str, str, StatePa
     Its timestamps are integer milliseconds, unlike those of the API; the operations come back in
     the API's seconds. The event is not changed.
     """
-    members = _require(load_json(_as_json(event)), dict, "")
+    members = _require(load_answer(_as_json(event)), dict, "")
     arn = _require(members.get("DurableExecutionArn"), str, "DurableExecutionArn")
     token = _require(members.get("CheckpointToken"), str, "CheckpointToken")
     where = "InitialExecutionState"
@@ -125,6 +126,12 @@ def _as_json(event: dict[str, Any] | str | bytes) -> str | bytes:
         return dump_json(event)
     except (TypeError, ValueError, RecursionError):
         raise DecodingError("", "expected an invocation event: JSON, or a dict of it") from None
+
+
+def load_answer(body: bytes | bytearray | str) -> Any:
+    """`load_json` of what a service sent; refused where nothing honest has so much structure."""
+    check_structure(body.encode(errors="replace") if isinstance(body, str) else body)
+    return load_json(body)
 
 
 def load_json(body: bytes | bytearray | str) -> Any:

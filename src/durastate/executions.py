@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from .decoding import ERROR, TIMESTAMP, check, load_json
+from .decoding import ERROR, TIMESTAMP, check, load_answer
 from .errors import DecodingError
 from .models import Details, ErrorObject, Member, Moment
 
@@ -178,7 +178,7 @@ def decode_executions(body: bytes | bytearray) -> ExecutionPage:
     All members are checked here. Raises `DecodingError`, which says where and shows no value.
     """
     listing = {"DurableExecutions": list, "NextMarker": str}
-    page: dict[str, Any] = check(load_json(body), listing, "")
+    page: dict[str, Any] = check(load_answer(body), listing, "")
     # Neither member is required: an answer without executions may lack their list.
     executions = [
         ExecutionSummary(_checked(raw, _SUMMARY, f"DurableExecutions[{place}]"))
@@ -189,7 +189,7 @@ def decode_executions(body: bytes | bytearray) -> ExecutionPage:
 
 def decode_execution(body: bytes | bytearray) -> ExecutionDescription:
     """The execution in the body of a GetDurableExecution response; as `decode_executions`."""
-    return ExecutionDescription(_checked(load_json(body), _DESCRIPTION, ""))
+    return ExecutionDescription(_checked(load_answer(body), _DESCRIPTION, ""))
 
 
 def _checked(raw: Any, members: dict[str, Any], path: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .decoding import ERROR, LATEST, TIMESTAMP, check, load_json
+from .decoding import ERROR, LATEST, TIMESTAMP, check, load_answer, load_json
 from .errors import ConfigurationError, DecodingError
 from .models import (
     TRUNCATED,
@@ -119,7 +119,7 @@ def decode_history(body: bytes | bytearray) -> HistoryPage:
     The types of all known members are checked here, so reading an attribute never fails later.
     Raises `DecodingError`, which says where and shows no value.
     """
-    return _decode(load_json(body))
+    return _decode(load_answer(body))
 
 
 def read_history_file(path: str | PathLike[str]) -> list[HistoryEvent]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from .decoding import load_json
+from .decoding import load_answer
 from .errors import (
     AccessDeniedError,
     CredentialsError,
@@ -127,7 +127,7 @@ def _code_and_message(
 
 def _fields(body: bytes | bytearray) -> dict[str, Any]:
     try:
-        fields = load_json(body)
+        fields = load_answer(body)
     except DecodingError:
         return {}
     return fields if isinstance(fields, dict) else {}

@@ -20,6 +20,8 @@ from .requests import LIST_EXECUTIONS
 from .targets import Target
 
 _LONGEST_KEPT_MARKER = 256
+# It becomes part of a URL, of which servers take 8 to 16 KB. To escape a longer one holds the loop.
+_LONGEST_MARKER = 16 * 1024
 # An execution has at most 3,000 operations, so this many empty pages mean a server gone astray.
 _MOST_EMPTY_PAGES = 1000
 # A listing may have looked through a million executions for one with the wanted status.
@@ -118,6 +120,8 @@ class Walk(Reading[P]):
         super().__init__(calls, target, persistence, stream)
         if marker is not None and not is_text(marker):
             raise ConfigurationError("marker: expected a string, as a page's next_marker has it")
+        if marker is not None and len(marker) > _LONGEST_MARKER:
+            raise ConfigurationError(f"marker: expected at most {_LONGEST_MARKER} characters")
         self.is_done = False
         self._pages = 0
         self._items = 0
@@ -138,9 +142,8 @@ class Walk(Reading[P]):
         self._first = None
         self._marker = page.next_marker
         self.is_done = self._marker is None
-        if not self.is_done and not is_text(self._marker):
-            self.release()
-            raise DecodingError("NextMarker", "holds half of a surrogate pair, so cannot be sent")
+        if self._marker is not None:
+            self._check(self._marker)
         self._empty_in_a_row = 0 if len(page) else self._empty_in_a_row + 1
         seen = _digest(self._marker)
         if not self.is_done and seen in self._seen:
@@ -149,6 +152,17 @@ class Walk(Reading[P]):
             self._refuse(f"the service sent {self._most_empty} empty pages in a row")
         self._seen.add(seen)
         return page
+
+    def _check(self, marker: str) -> None:
+        """Refuse what cannot be sent back."""
+        if len(marker) > _LONGEST_MARKER:
+            problem = f"has {len(marker)} characters, which no URL takes"
+        elif not is_text(marker):
+            problem = "holds half of a surrogate pair, so cannot be sent"
+        else:
+            return
+        self.release()
+        raise DecodingError("NextMarker", problem)
 
     def _refuse(self, what: str) -> NoReturn:
         self.release()

@@ -7,6 +7,8 @@ import json
 import math
 import pickle
 import re
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -39,10 +41,12 @@ pytestmark = pytest.mark.timeout(TIMEOUT_S)
 _OUTPUT = get_state_model().output_shape
 _OPERATION = _OUTPUT.members["Operations"].member
 _CORPUS = sorted((Path(__file__).parent / "corpus").iterdir())
-# What a body may cost, as a multiple of its size: JSON of empty objects is the worst.
+_MB = 1024**2
+# What a small body may cost, as a multiple of its size: JSON of empty objects is the worst.
 _MOST_BYTES_A_BYTE = 50
-# The multiple is the same for any body that is large beside what Python needs anyway.
-_WIDE = 1024**2 if LONG else 128 * 1024
+_SMALL = 256 * 1024
+# And what a large one may cost beyond its size: 1.5 million short strings are the worst.
+_MOST_BEYOND = 160 * _MB
 
 
 def outcome(body: bytes) -> StatePage | DecodingError:
@@ -288,9 +292,9 @@ def test_every_member_of_a_page_takes_or_refuses_every_hostile_value(name: str) 
     ids=bytes.decode,
 )
 @pytest.mark.parametrize("surrogate", [b"0", b'"\\ud800"'], ids=["orjson", "json"])
-def test_memory_is_bounded_by_the_size_of_the_body(unit: bytes, surrogate: bytes) -> None:
+def test_memory_is_bounded_by_the_size_of_a_small_body(unit: bytes, surrogate: bytes) -> None:
     start = b'{"Operations":[],"Unknown":['
-    body = start + unit * (_WIDE // len(unit)) + surrogate + b"]}"
+    body = start + unit * ((_SMALL - 50) // len(unit)) + surrogate + b"]}"
     tracemalloc.start()
     try:
         assert len(decode_page(body)) == 0
@@ -298,3 +302,35 @@ def test_memory_is_bounded_by_the_size_of_the_body(unit: bytes, surrogate: bytes
     finally:
         tracemalloc.stop()
     assert peak < _MOST_BYTES_A_BYTE * len(body)
+
+
+_DECODE = """
+import sys
+from durastate import DecodingError, decode_page
+
+def peak():
+    return int(open("/proc/self/status").read().partition("VmHWM:")[2].split()[0]) * 1024
+
+body = sys.stdin.buffer.read()
+decode_page(b'{"Operations":[]}')
+before = peak()
+try:
+    decode_page(body)
+except DecodingError as error:
+    assert "more than" in str(error), error
+print(peak() - before)
+"""
+_UNITS = [b"{},", b"[" * 900 + b"]" * 900 + b",", b'{"":{}},', b"9,", b'"ab",', b"0.5,"]
+
+
+@pytest.mark.parametrize(
+    ("unit", "size"),
+    [*((unit, 32 * _MB) for unit in _UNITS[: 6 if LONG else 1]), (b'"ab",', 7 * _MB)],
+)
+def test_a_body_of_nothing_but_structure_takes_little_memory(unit: bytes, size: int) -> None:
+    """By the memory of a process: ten million objects, and as many strings as are let through."""
+    body = b'{"Operations":[],"Unknown":[' + unit * (size // len(unit)) + b"0]}"
+    ended = subprocess.run(
+        [sys.executable, "-c", _DECODE], input=body, stdout=subprocess.PIPE, check=True, timeout=50
+    )
+    assert int(ended.stdout) < _MOST_BEYOND

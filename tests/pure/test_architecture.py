@@ -17,6 +17,7 @@ _ROOT = Path(durastate.__file__).parent
 _CORE = (
     "models",
     "errors",
+    "structure",
     "decoding",
     "refs",
     "requests",
@@ -44,7 +45,8 @@ _CORE = (
 MAY_IMPORT = {
     "errors": set(),
     "models": {"errors"},
-    "decoding": {"models", "errors"},
+    "structure": {"errors"},
+    "decoding": {"models", "errors", "structure"},
     "refs": {"models", "errors", "decoding"},
     "requests": {"errors", "models"},
     "signing": {"errors", "models"},

@@ -1,0 +1,98 @@
+"""What is counted outside of strings, what is refused for it, and what never is."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from durastate import DecodingError, decode_page, structure
+
+_MB = 1024**2
+_TEXT = st.text(st.sampled_from('{}[],"\\x\né'), max_size=12)
+_VALUES = st.recursive(
+    _TEXT | st.integers(0, 9),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_TEXT, inner, max_size=4),
+)
+
+
+def counted(value: Any) -> tuple[int, int]:
+    """How many objects and arrays, and how many commas between values."""
+    if not isinstance(value, dict | list):
+        return 0, 0
+    inner = value.values() if isinstance(value, dict) else value
+    sums = [counted(each) for each in inner]
+    containers = 1 + sum(each[0] for each in sums)
+    return containers, max(0, len(value) - 1) + sum(each[1] for each in sums)
+
+
+@settings(max_examples=60, deadline=None)
+@given(_VALUES, st.integers(1, 9), st.booleans())
+def test_a_count_is_exact_whatever_stands_in_strings_and_wherever_blocks_end(
+    value: Any, block: int, is_ascii: bool
+) -> None:
+    body = json.dumps(value, ensure_ascii=is_ascii).encode()
+    containers, commas = counted(value)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(structure, "_BLOCK", block)
+        patch.setattr(structure, "_MOST_CONTAINERS", containers)
+        patch.setattr(structure, "_MOST_VALUES", commas)
+        structure._count_all(body)
+        for name, most in (("_MOST_CONTAINERS", containers), ("_MOST_VALUES", commas)):
+            if most:
+                patch.setattr(structure, name, most - 1)
+                with pytest.raises(DecodingError):
+                    structure._count_all(body)
+                patch.setattr(structure, name, most)
+
+
+def page(payload: str, items: int = 1) -> bytes:
+    operation = {"Id": "a", "Type": "STEP", "StartTimestamp": 1, "Status": "SUCCEEDED"}
+    operations = [operation | {"StepDetails": {"Result": payload}}] * items
+    return json.dumps({"Operations": operations}).encode()
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "{}[]," * (_MB // 5),
+        json.dumps([{"key": [1, {}], "other": 'a\\"b'}] * 20_000),
+        json.dumps([[[1.5, 2.5]] * 1_000] * 50),
+        '\\"{' * (_MB // 3),
+        "\\" * _MB + "{" * _MB,
+    ],
+    ids=["braces", "json", "matrix", "quotes", "backslashes"],
+)
+def test_a_payload_may_hold_any_characters(payload: str) -> None:
+    decoded = decode_page(page(payload))
+    details = decoded.operations[0].step_details
+    assert details is not None
+    assert details.result == payload
+
+
+def test_the_fullest_page_that_the_service_can_send_is_never_refused() -> None:
+    """Of 1,000 items; and a stack trace of single characters as large as an error may be."""
+    error = {"ErrorType": "E", "ErrorMessage": "m", "ErrorData": "d", "StackTrace": ["line"] * 40}
+    full = {"Id": "a", "ParentId": "b", "Name": "n", "Type": "STEP", "SubType": "Step"}
+    full |= {"StartTimestamp": 1, "EndTimestamp": 2, "Status": "FAILED"}
+    full |= {"StepDetails": {"Attempt": 1, "NextAttemptTimestamp": 3, "Result": "", "Error": error}}
+    long = full | {"StepDetails": {"Error": {"StackTrace": ["x"] * (_MB // 4)}}}
+    assert len(decode_page(json.dumps({"Operations": [full] * 999 + [long]}).encode())) == 1_000
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [b"{},", b"[],", b'{"":0},', b'{"\\"":{}},', b"[" * 900 + b"]" * 900 + b",", b"9,", b'"a",'],
+    ids=["objects", "arrays", "members", "escapes", "depth", "numbers", "strings"],
+)
+@pytest.mark.parametrize("place", [b'{"Operations":[', b'{"Operations":[],"Unknown":['])
+def test_more_structure_than_the_service_sends_is_refused_before_it_is_parsed(
+    unit: bytes, place: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("durastate.decoding.load_json", None)
+    body = place + unit * (8 * _MB // len(unit)) + b"0]}"
+    with pytest.raises(DecodingError, match=r"more than [0-9,]{6,} (objects|values)"):
+        decode_page(body)
