@@ -35,6 +35,7 @@ _FOREVER_MS = 1e15  # beyond both
 # overflow the stack of whoever copies it.
 _MAX_DEPTH = 100
 
+_LONGEST_INTEGER = 20  # digits of 64 bits, with the sign
 _NUMBERS = frozenset((int, float))
 # Every type with the name of the details that belong to it.
 _KINDS = {str(member): (member, DETAILS_OF_TYPE[member]) for member in OperationType}
@@ -145,7 +146,9 @@ def load_json(body: bytes | bytearray | str) -> Any:
     try:
         # Decoded first, since json.loads takes bytes in UTF-16 and encoded surrogates too.
         text = body if isinstance(body, str) else body.decode()
-        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        return json.loads(
+            text, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_integer
+        )
     except json.JSONDecodeError as error:
         problem = f"not JSON at character {error.pos} of {len(body)}: {error.msg}"
     except UnicodeDecodeError as error:
@@ -153,13 +156,20 @@ def load_json(body: bytes | bytearray | str) -> Any:
     except RecursionError:
         problem = "nested too deep"
     except ValueError:
-        # Our own refusal of NaN, or a number of more digits than Python converts.
+        # Our own refusal of NaN and of what a float cannot hold.
         problem = "not JSON: it holds NaN, an infinity or a number of absurd length"
     raise DecodingError("", problem)
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
+
+
+def _integer(digits: str) -> int | float:
+    """As orjson has it, which knows no integer of more than 64 bits."""
+    if len(digits) <= _LONGEST_INTEGER and -(2**63) <= (value := int(digits)) < 2**64:
+        return value
+    return _finite(digits)
 
 
 def _finite(digits: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import subprocess
@@ -15,6 +16,7 @@ from durastate.emulator.generation import Wire
 from .conftest import Invoke
 from .support import environment, finish, mode, records, serving, start, write_refs
 
+ARN = "arn:aws:lambda:eu-west-1:123456789012:function:f:1/durable-execution/n/i"
 BROKEN = FaultPlan(on={1: Fault(FaultKind.INVALID_TOKEN), 4: Fault(FaultKind.KMS_DISABLED)})
 
 
@@ -148,6 +150,63 @@ def test_a_bad_line_is_one_failure_with_its_number(
     }
     assert "SECRET" not in (tmp_path / "out.failures.jsonl").read_text() + done.err
     assert mode(tmp_path / "out.failures.jsonl") == "600"
+
+
+def test_bad_lines_before_the_first_good_one_are_failures_too(
+    invoke: Invoke, service: Emulator, refs: Path, tmp_path: Path
+) -> None:
+    refs.write_text("no json\n" * 5 + json.dumps({"arn": "SECRET"}) + "\n" + refs.read_text())
+    done = invoke("fetch", refs, "-o", tmp_path / "out")
+    failures = [(each["line"], each["arn"]) for each in records(tmp_path / "out.failures.jsonl")]
+    assert "36 requested = 30 complete + 6 failed + 0 not attempted" in done.err
+    assert failures == [(line, None) for line in range(1, 7)]
+    assert "SECRET" not in (tmp_path / "out.failures.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("garbage", 'no {"arn": …, "checkpoint_token": …} and no invocation event up to line 10'),
+        ("arn,token", "up to line 10. Line 1: not JSON at character 0"),
+        ('{"checkpoint_token": "SECRET"}', "Line 1: arn: missing"),
+        (f"{ARN}", "no checkpoint token up to line 10"),
+        (json.dumps({"arn": ARN}), "audit --from reads executions by their ARNs alone"),
+        (json.dumps([{"arn": ARN}]), "one JSON array"),
+    ],
+)
+def test_a_file_of_another_kind_ends_the_run_with_one_line_and_leaves_nothing(
+    invoke: Invoke, service: Emulator, tmp_path: Path, line: str, why: str
+) -> None:
+    refs = tmp_path / "refs"
+    refs.write_text(f"{line}\n" * 20_000)
+    for more in ((), ("--resume",)):
+        done = invoke("fetch", refs, "-o", tmp_path / "out", *more)
+        assert (done.code, done.out, done.err.count("\n")) == (252, "", 1)
+        assert why in done.err
+        assert "SECRET" not in done.err
+    assert list(tmp_path.iterdir()) == [refs]
+    assert len(service.log) == 0
+
+
+def test_stdin_of_another_kind_does_so_before_it_ends(service: Emulator, tmp_path: Path) -> None:
+    process = start(
+        *("fetch", "-", "-o", tmp_path / "out"),
+        env=environment(service.endpoint_url),
+        stdin=subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    process.stdin.write(b"garbage\n" * 10)
+    process.stdin.flush()
+    assert process.wait(30) == 252
+    assert finish(process).err.startswith("durastate: cannot read stdin: it has no ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_references_in_gzip(invoke: Invoke, service: Emulator, refs: Path, tmp_path: Path) -> None:
+    (tmp_path / "refs.gz").write_bytes(gzip.compress(refs.read_bytes()))
+    done = invoke("fetch", tmp_path / "refs.gz", "-o", tmp_path / "out")
+    assert (done.code, len(records(tmp_path / "out"))) == (0, 30)
+    assert "30 requested = 30 complete + 0 failed + 0 not attempted" in done.err
 
 
 def test_a_failure_says_what_the_service_said_and_resume_asks_again(

@@ -99,6 +99,26 @@ def test_what_cannot_be_a_token_is_a_usage_error_that_repeats_nothing(
     assert "SECRET" not in done.err
 
 
+@pytest.mark.parametrize("wrong", [b"SE\0CRET", b"SECRET\nSECRET", b"SECRET" * 9_999, None])
+def test_a_token_has_one_line_of_bounded_length(
+    invoke: Invoke, arn: str, tmp_path: Path, wrong: bytes | None
+) -> None:
+    """A device without an end is not read to it."""
+    (tmp_path / "token").write_bytes(wrong or b"")
+    file = tmp_path / "token" if wrong else Path("/dev/zero")
+    done = invoke("get", arn, "--token-file", file)
+    assert (done.code, done.out) == (252, "")
+    assert "holds something else than a token" in done.err
+    assert "SECRET" not in done.err
+    if wrong and b"\n" not in wrong:
+        assert invoke("get", arn, "--token", "-", stdin=wrong.decode()).err == done.err
+
+
+def test_a_token_may_follow_a_byte_order_mark(invoke: Invoke, arn: str, token: Path) -> None:
+    token.write_bytes(b"\xef\xbb\xbf" + token.read_bytes())
+    assert invoke("get", arn, "--token-file", token).code == 0
+
+
 def test_a_table_shows_no_payload(invoke: Invoke, service: Emulator, arn: str, token: Path) -> None:
     done = invoke("get", arn, "--token-file", token, "--output", "table")
     held = service.world.visible_operations(1)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from promises.hostile import EVERY_VALUE, Members
+from promises.hostile import written as as_json
 
 from durastate import decode_page
 from durastate.cli.ending import OTHER, USAGE, Problem
@@ -117,6 +123,11 @@ def test_resuming_a_file_that_is_one_torn_line(tmp_path: Path, kept: int) -> Non
         b'{"arn":"a:1","checkpoint_token":"x"}\n',
         b'{"arn":"a:1","source":"state","operations":[]}\n{"other":1}\n',
         b'{"arn":"a:1","source":"state","operations":[]\n',
+        b'{"arn":"a:1","source":"state","operations":[]}\nhello',
+        b'{"arn":"\\x","source":"state","operations":[]}\n',
+        b'{"arn":"\\ud800","source":"state","operations":[]}\n',
+        b'{"arn":"\xff","source":"state","operations":[]}\n',
+        b'{"arn":"%b","source":"state","operations":[]}\n' % (b"a" * 20_000),
         b"\n",
     ],
 )
@@ -125,6 +136,71 @@ def test_a_file_that_is_not_ours_is_left_as_it_is(tmp_path: Path, content: bytes
     path.write_bytes(content)
     code, reason = refusal(path)
     assert (code, "was not written by durastate fetch" in reason) == (USAGE, True)
+
+
+def test_every_member_of_a_line_is_ours_or_refused(tmp_path: Path) -> None:
+    """Operations are not looked into, which would take as long as reading them anew."""
+    path = tmp_path / "out"
+    members = {"arn": "a:1", "source": "state", "payloads": "full", "operations": [OPERATION]}
+    for name in members:
+        for value in EVERY_VALUE:
+            line = as_json(Members((members | {name: value}).items())) + b"\n"
+            path.write_bytes(line)
+            try:
+                out = OutFile.open(path, payloads="full", resume=True)
+            except Problem:
+                assert path.read_bytes() == line
+            else:
+                out.close(finished=True)
+                assert name == "operations" or json.loads(line)[name] == value
+
+
+_SPOILT = st.sampled_from((b"", b"\n", b"\x00", b"\xff", b'"', b"\\", b"}", b"]}\n", b'{"arn":"'))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 250), st.integers(0, 60), _SPOILT)
+def test_a_spoilt_file_is_resumed_or_left_as_it_is(
+    tmp_path_factory: pytest.TempPathFactory, at: int, gone: int, put: bytes
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "spoilt"
+    path.unlink(missing_ok=True)
+    written(path, "a:1", "a:2")
+    whole = path.read_bytes()
+    spoilt = whole[:at] + put + whole[at + gone :]
+    path.write_bytes(spoilt)
+    try:
+        out = OutFile.open(path, payloads="full", resume=True)
+    except Problem:
+        assert path.read_bytes() == spoilt
+        return
+    out.close(finished=True)
+    # Nothing but a torn last line has gone.
+    assert spoilt.startswith(path.read_bytes())
+    assert b"\n" not in spoilt.removeprefix(path.read_bytes())
+
+
+def test_resuming_holds_no_line_whole(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    with path.open("wb") as file:
+        file.write(b'{"arn":"a:1","source":"state","operations":[')
+        for _ in range(32):
+            file.write(b" " * 1024**2)
+        file.write(b']}\n{"arn":"a:2","source":"state","operations":[')
+    tracemalloc.start()
+    try:
+        out = OutFile.open(path, payloads="full", resume=True)
+        assert tracemalloc.get_traced_memory()[1] < 2 * 1024**2
+    finally:
+        tracemalloc.stop()
+    assert (out.holds("a:1"), out.holds("a:2"), out.dropped) == (True, False, 44)
+    out.close(finished=True)
+
+
+def test_a_link_is_not_followed_to_be_gone_on_with(tmp_path: Path) -> None:
+    written(tmp_path / "theirs", "a:1")
+    (tmp_path / "out").symlink_to(tmp_path / "theirs")
+    assert "is a link" in refusal(tmp_path / "out")[1]
 
 
 def test_resuming_with_other_payloads_is_refused(tmp_path: Path) -> None:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
+from promises.hostile import CANARY, EVERY_VALUE, Members, written
 
 from durastate.cli import refsfile
 from durastate.cli.ending import Problem
 from durastate.cli.refsfile import Line, RefLine, RefsFile
 
+_MB = 1024**2
+ARN = "arn:aws:lambda:eu-west-1:123456789012:function:f:1/durable-execution/n/i"
 EVENT = {
     "DurableExecutionArn": "a:1",
     "CheckpointToken": "TOKEN",
@@ -122,9 +127,9 @@ def without(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("text", "arn", "message"),
     [
-        (b'{"arn":', None, "no JSON at character 7"),
-        (b"\xff\xfe{", None, "no UTF-8 at byte 0"),
-        (b"[" * 100_000, None, "no JSON that can be read"),
+        (b'{"arn":', None, "not JSON at character 7"),
+        (b"\xff\xfe{", None, "not JSON at byte 0 of 3: no UTF-8"),
+        (b"[" * 100_000, None, "nested too deep"),
         (b"[1]", None, "expected a JSON object"),
         (b"{}", None, "arn: missing"),
         (b'{"arn": 5, "checkpoint_token": "SECRET"}', None, "arn: missing"),
@@ -140,3 +145,129 @@ def test_a_line_that_is_neither_is_an_error_of_its_own(
     assert (line.arn, line.ref) == (arn, None)
     assert message in str(line.error)
     assert "SECRET" not in str(line.error)
+
+
+# What is not JSON Lines
+
+
+def refusal(content: bytes, tmp_path: Path) -> str:
+    """Why it is not read, from a file and from a pipe alike; the one line that says it."""
+    path = tmp_path / "refs"
+    path.write_bytes(content)
+    said = []
+    for name in (path, _piped(tmp_path / "pipe", content)):
+        with pytest.raises(Problem) as caught:
+            lines_of(name)
+        assert caught.value.message.startswith(f"cannot read {name}: ")
+        said.append(caught.value.message.removeprefix(f"cannot read {name}: "))
+    assert said[0] == said[1]
+    assert said[0].isprintable()
+    return said[0]
+
+
+def _piped(path: Path, content: bytes) -> Path:
+    """A pipe that holds it. Whoever opened it to write is never closed, and nobody waits."""
+    os.mkfifo(path)
+    writer = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    os.write(writer, content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ('{"arn":"a"}'.encode("utf-16"), "it is UTF-16: save it as UTF-8"),
+        ('{"arn":"a"}'.encode("utf-16-be").join((b"\xfe\xff", b"")), "it is UTF-16"),
+        (b"PK\x03\x04\x14\0\0\0", "it is neither text nor gzip"),
+        (bytes(9_000), "it is neither text nor gzip"),
+        (gzip.compress(gzip.compress(b"{}\n")), "it is neither text nor gzip"),
+        (b'[{"arn": "a"},\n{"arn": "b"}]', "it is one JSON array: jq -c '.[]' makes lines of it"),
+        (b'\xef\xbb\xbf\n  [{"arn": "a"}]', "it is one JSON array"),
+        (gzip.compress(b"[]"), "it is one JSON array"),
+        (b"\x1f\x8b\x08\0not gzip at all", "its gzip is damaged"),
+    ],
+)
+def test_a_file_of_another_kind_is_known_by_how_it_starts(
+    tmp_path: Path, content: bytes, why: str
+) -> None:
+    assert why in refusal(content, tmp_path)
+
+
+@pytest.mark.parametrize("piece", [1, 2, 7, 256 * 1024])
+def test_gzip_is_unpacked_whatever_it_is_made_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int
+) -> None:
+    monkeypatch.setattr(refsfile, "_PIECE", piece)
+    path = tmp_path / "refs.gz"
+    # Two files one after the other, the second from within a line, and the padding of a tape.
+    path.write_bytes(gzip.compress(b"one\ntw") + gzip.compress(b"o\n\nthree") + bytes(9))
+    assert lines_of(path) == [(1, b"one"), (2, b"two"), (4, b"three")]
+
+
+@pytest.mark.parametrize("kept", [1, 2, 9, 15, -1, -8])
+def test_gzip_that_is_cut_off_is_said(tmp_path: Path, kept: int) -> None:
+    path = tmp_path / "refs.gz"
+    path.write_bytes(gzip.compress(b"one\n")[:kept])
+    with pytest.raises(Problem, match="its gzip is cut off"):
+        lines_of(path)
+
+
+def test_a_line_that_gzip_makes_endless_is_not_held(tmp_path: Path) -> None:
+    path = tmp_path / "refs.gz"
+    with gzip.open(path, "wb", 1) as packed:
+        for _ in range(64):
+            packed.write(b"a" * _MB)
+        packed.write(b"\nlast")
+    tracemalloc.start()
+    try:
+        assert lines_of(path) == [(1, None), (2, b"last")]
+        assert tracemalloc.get_traced_memory()[1] < 30 * _MB
+    finally:
+        tracemalloc.stop()
+
+
+def test_nul_bytes_in_a_later_line_are_an_error_of_that_line(tmp_path: Path) -> None:
+    (tmp_path / "refs").write_bytes(b'{"arn":"a"}\n' + bytes(99))
+    first, second = lines_of(tmp_path / "refs")
+    assert RefLine(first[1]).error is None
+    assert "not JSON" in str(RefLine(second[1]).error)
+
+
+# Lines that say what they like
+
+
+@pytest.mark.parametrize("text", [ARN, f'"{ARN}"', f'{{"arn": "{ARN}"}}'])
+def test_an_arn_alone_is_a_reference_without_a_token(text: str) -> None:
+    line = RefLine(text.encode())
+    assert line.ref is not None
+    assert (line.arn, line.ref.arn, line.ref.checkpoint_token) == (ARN, ARN, None)
+    assert line.has_token is False
+
+
+def test_an_arn_of_a_megabyte_is_refused_and_not_repeated() -> None:
+    for base, name in (({"checkpoint_token": "TOKEN"}, "arn"), (EVENT, "DurableExecutionArn")):
+        line = RefLine(json.dumps(base | {name: ARN + "x" * _MB}).encode())
+        assert (line.arn, line.ref) == (None, None)
+        assert str(line.error) == "arn: expected at most 1,024 characters"
+
+
+def test_a_line_of_empty_objects_is_refused() -> None:
+    line = RefLine(b'{"arn":"a:1","more":[' + b"{}," * _MB + b"0]}")
+    assert "more than 32,768 objects and arrays" in str(line.error)
+
+
+@pytest.mark.parametrize("name", ["arn", "checkpoint_token", "more", *EVENT])
+def test_every_member_takes_or_refuses_every_hostile_value(name: str) -> None:
+    base = EVENT if name in EVENT else {"arn": ARN, "checkpoint_token": "TOKEN"}
+    for value in EVERY_VALUE:
+        line = RefLine(written(Members((base | {name: value}).items())))
+        assert (line.ref is None) == (line.error is not None)
+        if line.error is not None:
+            assert str(line.error).isprintable()
+            assert len(str(line.error)) < 300
+            assert CANARY not in str(line.error)
+
+
+@pytest.mark.parametrize("value", EVERY_VALUE)
+def test_every_hostile_line_is_an_error_of_that_line(value: Any) -> None:
+    assert RefLine(written(value)).error is not None

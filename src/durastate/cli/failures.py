@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from durastate import DurastateError, InvalidRefError
+from durastate import DurastateError, InvalidRefError, MissingTokenError
 from durastate.models import dump_json
+from durastate.refs import match_arn
 
 from .ending import USAGE, Problem
-from .jsonl import LinesFile
+from .jsonl import FoundLine, LinesFile
 from .plain import plain
 
 _START = b'{"line":'
@@ -73,17 +74,17 @@ def failures_path(out: Path) -> Path:
     return out.with_name(f"{out.name.removesuffix('.jsonl')}.failures.jsonl")
 
 
-def _may_be_ours(line: bytes) -> bool:
-    if line.endswith(b"\n"):
-        return line.startswith(_START)
-    return line.startswith(_START) or _START.startswith(line)
+def _may_be_ours(line: FoundLine) -> bool:
+    return line.start.startswith(_START) or (not line.is_whole and _START.startswith(line.start))
 
 
 def _failure(line: int, arn: str | None, error: DurastateError) -> dict[str, Any]:
     message = str(error)
+    # What stands in the place of the ARN may be a token.
     if isinstance(error, InvalidRefError):
-        # What stands in the place of the ARN may be a token.
         arn, message = None, message.partition(", found")[0]
+    elif isinstance(error, MissingTokenError) and match_arn(arn or "") is None:
+        arn = None
     return {
         "line": line,
         "arn": arn,

@@ -36,6 +36,9 @@ from .refsfile import RefLine, RefsFile
 from .running import run, tune_collector
 from .streams import say
 
+# When none of so many lines is a reference, the file holds something else.
+_ENOUGH_LINES = 10
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
@@ -60,6 +63,8 @@ def run_fetch(job: Job, connection: Connection) -> int:
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - told below, never swallowed
         ending = error
     ending = fetching.close(ending)
+    if isinstance(ending, click.ClickException) and not fetching.has_begun:
+        raise ending  # such as REFS that are something else: there is nothing to sum up
     fetching.print_summary()
     if ending is None:
         return SOME_FAILED if fetching.tally.failed else COMPLETE
@@ -134,17 +139,38 @@ class Fetching:
                 self._seconds = clock() - started
 
     async def _references(self) -> AsyncGenerator[ExecutionRef]:
-        async for number, text in self._refs.lines():
-            line = RefLine(text)
-            if line.arn is not None and self._out.holds(line.arn):
-                self.tally.already += 1
-            elif line.ref is None:
-                assert line.error is not None
-                self._fail(number, line.arn, line.error)
-            else:
-                self._line_of[self.tally.taken] = number
-                self.tally.taken += 1
-                yield line.ref
+        async with aclosing(self._recognised()) as lines:
+            async for number, line in lines:
+                if self._has(line):
+                    self.tally.already += 1
+                elif line.ref is None:
+                    assert line.error is not None
+                    self._fail(number, line.arn, line.error)
+                else:
+                    self._line_of[self.tally.taken] = number
+                    self.tally.taken += 1
+                    yield line.ref
+
+    async def _recognised(self) -> AsyncGenerator[tuple[int, RefLine]]:
+        """The lines, the first held back until one shows that the file holds references."""
+        held_back: list[tuple[int, RefLine]] = []
+        is_known = False
+        async with aclosing(self._refs.lines()) as lines:
+            async for number, text in lines:
+                line = RefLine(text)
+                is_known = is_known or line.has_token or self._has(line)
+                held_back.append((number, line))
+                if is_known:
+                    for each in held_back:
+                        yield each
+                    held_back.clear()
+                elif len(held_back) == _ENOUGH_LINES:
+                    break
+        if held_back:
+            raise self._refs.useless(held_back)
+
+    def _has(self, line: RefLine) -> bool:
+        return line.arn is not None and self._out.holds(line.arn)
 
     def _take(self, result: FetchResult) -> None:
         number = self._line_of.pop(result.index)
@@ -158,6 +184,11 @@ class Fetching:
     def _fail(self, number: int, arn: str | None, error: DurastateError) -> None:
         self.tally.failed += 1
         self._failures.write(number, arn, error)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything has become of any line."""
+        return bool(self.tally.taken or self.tally.already or self.tally.failed)
 
     def print_summary(self) -> None:
         """What became of every line; on stderr, whatever the ending."""

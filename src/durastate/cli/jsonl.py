@@ -13,9 +13,28 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from .ending import OTHER, USAGE, Problem
 from .plain import plain
+
+# Opening a FIFO to write would wait for its reader.
+_REOPEN = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
+_KEPT = 16 * 1024
+_KEPT_OF_END = 8
+_PIECE = 256 * 1024
+
+
+class FoundLine(NamedTuple):
+    """What is kept of a line, which may be gigabytes: its start, its last bytes and its size."""
+
+    start: bytes
+    end: bytes
+    size: int
+
+    @property
+    def is_whole(self) -> bool:
+        return self.end.endswith(b"\n")
 
 
 class LinesFile:
@@ -43,11 +62,14 @@ class LinesFile:
     def reopen(cls, path: Path) -> LinesFile:
         """A file that exists, to go on with; `FileNotFoundError` where there is none."""
         try:
-            # Opening a FIFO to write would wait for its reader.
-            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK)
+            descriptor = os.open(path, _REOPEN)
         except FileNotFoundError:
             raise
         except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise Problem(
+                    f"{plain(str(path))} is a link: name the file itself", USAGE
+                ) from None
             raise cannot("open", path, error) from None
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
@@ -87,11 +109,15 @@ class LinesFile:
             raise
         self._size += len(line)
 
-    def lines(self) -> Iterator[bytes]:
+    def lines(self) -> Iterator[FoundLine]:
         """The lines from the start, the last one perhaps without its end."""
         with os.fdopen(os.dup(self._descriptor), "rb") as reader:
             reader.seek(0)
-            yield from reader
+            while start := reader.readline(_KEPT):
+                size, end = len(start), start[-_KEPT_OF_END:]
+                while not end.endswith(b"\n") and (more := reader.readline(_PIECE)):
+                    size, end = size + len(more), (end + more)[-_KEPT_OF_END:]
+                yield FoundLine(start, end, size)
 
     def cut(self, count: int) -> None:
         """Drop the last `count` bytes."""

@@ -78,16 +78,17 @@ class OutFile:
 
     def _take_stock(self) -> None:
         for number, line in enumerate(self._lines.lines(), 1):
-            found = _START.match(line)
-            if line.endswith(b"\n"):
-                if not found or not line.endswith(_END):
+            if line.is_whole:
+                found = _START.match(line.start) if line.end.endswith(_END) else None
+                arn = None if found is None else _arn(found["arn"])
+                if found is None or arn is None:
                     raise self._not_ours(f"line {number} is none of its own")
                 self._check_payloads(found["payloads"])
-                self._already.add(_digest(orjson.loads(found["arn"])))
-            elif number == 1 and not (line.startswith(_TORN_START) or _TORN_START.startswith(line)):
-                raise self._not_ours("it holds something else")
+                self._already.add(_digest(arn))
+            elif not (line.start.startswith(_TORN_START) or _TORN_START.startswith(line.start)):
+                raise self._not_ours(f"line {number} is none of its own")
             else:
-                self.dropped = len(line)
+                self.dropped = line.size
         if self.dropped:
             self._lines.cut(self.dropped)
 
@@ -106,6 +107,14 @@ class OutFile:
             f"left as it is: choose another name",
             USAGE,
         )
+
+
+def _arn(text: bytes) -> str | None:
+    try:
+        arn: str = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return arn
 
 
 def _line(state: ExecutionState, payloads: str) -> bytes:

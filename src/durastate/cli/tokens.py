@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+_TOO_LONG = 16 * 1024  # AWS's tokens have 2,048 characters at most.
 _SOMETHING_ELSE = "the place that was named holds something else than a token"
 
 
@@ -24,16 +25,19 @@ def read_token(file: str | None, variable: str | None, token: str | None) -> str
         found = os.environ.get(variable, "")
     else:
         found = _from_stdin(token)
+    if len(found) >= _TOO_LONG:
+        raise click.UsageError(_SOMETHING_ELSE)
     if not (found := found.strip()):
         raise click.UsageError("there is no token in the place that was named")
-    if not found.isascii():
+    if not found.isascii() or not found.isprintable():
         raise click.UsageError(_SOMETHING_ELSE)
     return found
 
 
 def _from_file(name: str) -> str:
     try:
-        return Path(name).read_text(encoding="utf-8", errors="replace")
+        with Path(name).open(encoding="utf-8-sig", errors="replace") as file:
+            return file.read(_TOO_LONG)
     except OSError as error:
         raise click.UsageError(f"--token-file: {error.strerror}") from None
 
@@ -47,7 +51,7 @@ def _from_stdin(token: str | None) -> str:
         prompted: str = click.prompt("Checkpoint token", hide_input=True, err=True)
         return prompted
     try:
-        return sys.stdin.readline()
+        return sys.stdin.readline(_TOO_LONG)
     except OSError as error:
         raise click.UsageError(f"--token -: cannot read stdin: {error.strerror}") from None
     except UnicodeDecodeError:
