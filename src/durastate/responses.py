@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from .decoding import load_answer
+from .decoding import load_json
 from .errors import (
     AccessDeniedError,
     CredentialsError,
@@ -30,6 +30,7 @@ from .requests import LIST_EXECUTIONS, Request
 from .retries import Failure, classify
 
 _LONGEST_MESSAGE = 500
+_LARGEST_BODY = 64 * 1024  # of an error that has something to say
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9.]{0,99}")
 # What follows these in a message that quotes the request's headers.
@@ -126,8 +127,10 @@ def _code_and_message(
 
 
 def _fields(body: bytes | bytearray) -> dict[str, Any]:
+    if len(body) > _LARGEST_BODY:
+        return {}
     try:
-        fields = load_answer(body)
+        fields = load_json(body)
     except DecodingError:
         return {}
     return fields if isinstance(fields, dict) else {}

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from promises.hostile import CANARY, EVERY_VALUE, Members, written
 
 from durastate.cli import refsfile
@@ -35,8 +37,10 @@ def lines_of(path: Path | str) -> list[Line]:
         return [line async for line in file.lines()]
 
     file = RefsFile(str(path))
-    found = asyncio.run(read())
-    file.close()
+    try:
+        found = asyncio.run(read())
+    finally:
+        file.close()
     assert file.total in (None, len(found))
     assert file.read == len(found)
     return found
@@ -271,3 +275,28 @@ def test_every_member_takes_or_refuses_every_hostile_value(name: str) -> None:
 @pytest.mark.parametrize("value", EVERY_VALUE)
 def test_every_hostile_line_is_an_error_of_that_line(value: Any) -> None:
     assert RefLine(written(value)).error is not None
+
+
+_GOOD = json.dumps({"arn": ARN, "checkpoint_token": "TOKEN"}).encode()
+_PARTS = st.sampled_from(
+    (_GOOD, b"\n", b"\r\n", b"\0", b"\xff\xfe", b"\x1f\x8b", b"[", b"{", b"x" * 9, ARN.encode())
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(_PARTS, max_size=12).map(b"".join), st.booleans(), st.integers(0, 40))
+def test_any_bytes_are_lines_or_a_file_of_another_kind(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, is_packed: bool, cut: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any"
+    packed = gzip.compress(content)
+    path.write_bytes(packed[: len(packed) - cut] if is_packed else content)
+    try:
+        lines = lines_of(path)
+    except Problem:
+        return
+    expected = [each.strip() for each in content.split(b"\n")]
+    assert [text for _, text in lines] == [each for each in expected if each]
+    for _, text in lines:
+        line = RefLine(text)
+        assert (line.ref is None) == (line.error is not None)

@@ -267,6 +267,14 @@ def test_a_body_beyond_max_page_bytes_is_refused_while_it_comes(rig: Rig, name: 
     assert peak < 4 * _LARGEST
 
 
+def test_an_error_of_millions_of_words_is_known_by_its_status_alone(rig: Rig) -> None:
+    body = b'{"message":"%b"}' % (b"a " * (_LARGEST // 2 - 50))
+    outcome, peak = _measured(rig, saying(answer(body, status=b"500 Error")))
+    assert isinstance(outcome, ServiceError)
+    assert "HTTP 500: no message" in str(outcome)
+    assert peak < 4 * _LARGEST
+
+
 # Markers
 
 

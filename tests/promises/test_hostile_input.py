@@ -22,7 +22,7 @@ from pure.oracle import parsed_by_botocore, read_through_attributes
 from pure.strategies import get_state_model, operation
 from pure.test_decoding_oracle import PYTHON_NAMES
 
-from durastate import DecodingError, ExecutionState, StatePage, decode_page
+from durastate import DecodingError, ExecutionRef, ExecutionState, StatePage, decode_page
 
 from .hostile import (
     CANARY,
@@ -31,6 +31,7 @@ from .hostile import (
     LONG,
     TIMEOUT_S,
     Members,
+    Raw,
     examples,
     hostile_bodies,
     written,
@@ -284,6 +285,74 @@ def test_every_member_of_a_page_takes_or_refuses_every_hostile_value(name: str) 
         compare(written(Members([("Operations", []), (name, value)])))
     for value in EVERY_VALUE:
         compare(written(value))
+
+
+# Invocation events
+
+_EVENT = {
+    "DurableExecutionArn": "a:1",
+    "CheckpointToken": "dG9rZW4=",
+    "InitialExecutionState": {"Operations": [operation(Type="STEP")], "NextMarker": "next"},
+}
+_OF_EVENTS = [
+    *((name,) for name in _EVENT),
+    *(("InitialExecutionState", name) for name in ("Operations", "NextMarker", "Unknown")),
+    # Of the details those of a step: one table serves all kinds.
+    *(
+        ("InitialExecutionState", "Operations", *path)
+        for path in _places(_OPERATION)
+        if len(path) == 1 or path[0] == "StepDetails"
+    ),
+]
+
+
+def _event_with(path: tuple[str, ...], value: Any) -> bytes:
+    head, *rest = path
+    changed: Any = value
+    if rest:
+        state = _EVENT["InitialExecutionState"]
+        assert isinstance(state, dict)
+        if len(rest) > 1:
+            value = [Raw(_with(tuple(rest[1:]), value)[len(b'{"Operations":[') : -len(_REST)])]
+        changed = Members((state | {rest[0]: value}).items())
+    return written(Members((_EVENT | {head: changed}).items()))
+
+
+_REST = b'],"NextMarker":"next"}'
+
+
+@pytest.mark.parametrize("path", _OF_EVENTS, ids=".".join)
+def test_every_member_of_an_invocation_event_takes_or_refuses_every_hostile_value(
+    path: tuple[str, ...],
+) -> None:
+    outcomes = {type(_outcome_of_event(_event_with(path, value))) for value in EVERY_VALUE}
+    assert DecodingError in outcomes
+    assert ExecutionRef in outcomes or path == ("InitialExecutionState",)
+
+
+def _outcome_of_event(event: bytes) -> ExecutionRef | DecodingError:
+    try:
+        ref = ExecutionRef.from_event(event)
+    except DecodingError as error:
+        look_at_error(error)
+        return error
+    assert ref._inline is not None
+    look_at_page(ref._inline)
+    return ref
+
+
+@pytest.mark.parametrize("value", [*EVERY_VALUE, object(), b"\xff", {1: 2}, {"a": object()}])
+def test_what_is_no_event_is_refused_whatever_it_is(value: Any) -> None:
+    for event in (value, written(value)) if isinstance(value, list | str | Raw) else (value,):
+        with pytest.raises(DecodingError):
+            ExecutionRef.from_event(event)
+
+
+def test_an_event_of_empty_objects_is_refused_before_it_is_parsed() -> None:
+    event = _event_with(("InitialExecutionState", "Operations"), Raw(b"[%b0]" % (b"{}," * _MB)))
+    for given_as in (event, event.decode()):
+        with pytest.raises(DecodingError, match="more than 32,768 objects and arrays"):
+            ExecutionRef.from_event(given_as)
 
 
 @pytest.mark.parametrize(

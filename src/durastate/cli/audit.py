@@ -17,15 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import orjson
 
 from durastate import (
     ConfigurationError,
+    DecodingError,
     DurastateError,
     ExecutionStatus,
     FunctionNotFoundError,
     Statistics,
 )
+from durastate.decoding import load_answer
 
 from .ending import COMPLETE, INTERRUPTED, SOME_FAILED, USAGE, Problem, code_of, message_of
 from .extras import audit_extra, directory_problems
@@ -217,9 +218,9 @@ def _line(number: int, text: bytes | None) -> str:
         found: Any = text.decode("utf-8", "replace")
     else:
         try:
-            members = orjson.loads(text or b"")
+            members = load_answer(text or b"")
             found = members.get("arn", members.get("DurableExecutionArn"))
-        except orjson.JSONDecodeError:
+        except DecodingError:
             found = None
     if not isinstance(found, str) or not found:
         raise Problem(f"line {number}: expected a name, an ARN or an object with arn", USAGE)
