@@ -24,7 +24,7 @@ _MOST_CONTAINERS = 32_768
 # A page holds about 6 MB, a stack trace is an array of strings, and `"x",` is four bytes.
 _MOST_VALUES = 1_500_000
 
-_PROBES = 64  # and one more for each
+_PROBES = 32  # and one more for each
 _PROBE_EVERY = 64 * 1024
 _PROBE_BYTES = 128
 _BLOCK = 128 * 1024
