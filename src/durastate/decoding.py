@@ -37,6 +37,7 @@ _MAX_DEPTH = 100
 
 _LONGEST_INTEGER = 20  # digits of 64 bits, with the sign
 _NUMBERS = frozenset((int, float))
+_CONTAINERS = frozenset((dict, list))
 # Every type with the name of the details that belong to it.
 _KINDS = {str(member): (member, DETAILS_OF_TYPE[member]) for member in OperationType}
 _STATUSES = {str(member): member for member in OperationStatus}
@@ -302,7 +303,9 @@ def _deeper_than(value: Any, levels: int) -> bool:
         value = value.values()
     elif type(value) is not list:
         return False
-    return levels == 0 or any(_deeper_than(item, levels - 1) for item in value)
+    return levels == 0 or any(
+        _deeper_than(item, levels - 1) for item in value if type(item) in _CONTAINERS
+    )
 
 
 def check(value: Any, expected: Any, path: str) -> Any:
@@ -310,6 +313,8 @@ def check(value: Any, expected: Any, path: str) -> Any:
         return _seconds(value, path)
     if type(expected) is list:
         items = _require(value, list, path)
+        if all(type(item) is expected[0] for item in items):
+            return items
         return [check(item, expected[0], f"{path}[{at}]") for at, item in enumerate(items)]
     if type(expected) is not dict:
         return _require(value, expected, path)

@@ -3,7 +3,7 @@
 Two bytes of JSON (`{}`) become an object of 64 to 230 bytes, so a body within `max_page_bytes` can
 take fifty times its size and hold the loop for seconds, inside `orjson.loads`, which nothing can
 interrupt. What honest data say at length stands in strings, which cost a byte a character. So what
-is counted here is objects, arrays and values outside of strings.
+is counted here is objects, arrays, members and values outside of strings.
 
 An exact count takes longer than parsing. Therefore a random sample decides whether it is needed,
 and whoever sent the body cannot know where the sample is taken.
@@ -18,11 +18,15 @@ from .errors import DecodingError
 
 # Whatever stands in so few bytes is parsed within some milliseconds.
 _SMALL = 256 * 1024
-# The 1,000 items of a page have up to 7 objects and arrays each, and the 3,000 operations of an
-# invocation event up to 4.
-_MOST_CONTAINERS = 32_768
-# A page holds about 6 MB, a stack trace is an array of strings, and `"x",` is four bytes.
-_MOST_VALUES = 1_500_000
+_WHAT = ("objects and arrays", "members of objects", "values")
+_MOST = (
+    # The 1,000 items of a page have up to 7 each, and the 3,000 operations of an event up to 4.
+    32_768,
+    # Up to 25 and 21 of them.
+    131_072,
+    # A page holds about 6 MB, a stack trace is an array of strings, and `"x",` is four bytes.
+    1_500_000,
+)
 
 _PROBES = 32  # and one more for each
 _PROBE_EVERY = 64 * 1024
@@ -53,13 +57,16 @@ def _seems_too_much(body: bytes | bytearray) -> bool:
 
 
 def _is_too_much(text: bytes, scale: float) -> bool:
-    containers = text.count(b"{") + text.count(b"[")
-    return containers * scale > _MOST_CONTAINERS or text.count(b",") * scale > _MOST_VALUES
+    return any(count * scale > most for count, most in zip(_counts(text), _MOST, strict=True))
+
+
+def _counts(text: bytes) -> tuple[int, int, int]:
+    return text.count(b"{") + text.count(b"["), text.count(b":"), text.count(b",")
 
 
 def _count_all(body: bytes | bytearray) -> None:
-    containers = values = start = 0
-    in_string = 0
+    counts = [0, 0, 0]
+    start = in_string = 0
     while start < len(body):
         block = body[start : start + _BLOCK]
         if (len(block) - len(block.rstrip(b"\\"))) % 2:
@@ -68,9 +75,7 @@ def _count_all(body: bytes | bytearray) -> None:
         pieces = block.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
         outside = b"".join(pieces[in_string::2])
         in_string = (in_string + len(pieces) - 1) % 2
-        containers += outside.count(b"{") + outside.count(b"[")
-        values += outside.count(b",")
-        if containers > _MOST_CONTAINERS:
-            raise DecodingError("", f"more than {_MOST_CONTAINERS:,} objects and arrays")
-        if values > _MOST_VALUES:
-            raise DecodingError("", f"more than {_MOST_VALUES:,} values")
+        for kind, found in enumerate(_counts(outside)):
+            counts[kind] += found
+            if counts[kind] > _MOST[kind]:
+                raise DecodingError("", f"more than {_MOST[kind]:,} {_WHAT[kind]}")

@@ -12,21 +12,20 @@ from hypothesis import strategies as st
 from durastate import DecodingError, decode_page, structure
 
 _MB = 1024**2
-_TEXT = st.text(st.sampled_from('{}[],"\\x\né'), max_size=12)
+_TEXT = st.text(st.sampled_from('{}[],:"\\x\né'), max_size=12)
 _VALUES = st.recursive(
     _TEXT | st.integers(0, 9),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_TEXT, inner, max_size=4),
 )
 
 
-def counted(value: Any) -> tuple[int, int]:
-    """How many objects and arrays, and how many commas between values."""
+def counted(value: Any) -> tuple[int, int, int]:
+    """How many objects and arrays, members of objects, and commas between values."""
     if not isinstance(value, dict | list):
-        return 0, 0
-    inner = value.values() if isinstance(value, dict) else value
-    sums = [counted(each) for each in inner]
-    containers = 1 + sum(each[0] for each in sums)
-    return containers, max(0, len(value) - 1) + sum(each[1] for each in sums)
+        return 0, 0, 0
+    inner, members = (value.values(), len(value)) if isinstance(value, dict) else (value, 0)
+    below = [sum(counts) for counts in zip((0, 0, 0), *map(counted, inner), strict=True)]
+    return 1 + below[0], members + below[1], max(0, len(value) - 1) + below[2]
 
 
 @settings(max_examples=60, deadline=None)
@@ -35,18 +34,17 @@ def test_a_count_is_exact_whatever_stands_in_strings_and_wherever_blocks_end(
     value: Any, block: int, is_ascii: bool
 ) -> None:
     body = json.dumps(value, ensure_ascii=is_ascii).encode()
-    containers, commas = counted(value)
+    most = counted(value)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(structure, "_BLOCK", block)
-        patch.setattr(structure, "_MOST_CONTAINERS", containers)
-        patch.setattr(structure, "_MOST_VALUES", commas)
+        patch.setattr(structure, "_MOST", most)
         structure._count_all(body)
-        for name, most in (("_MOST_CONTAINERS", containers), ("_MOST_VALUES", commas)):
-            if most:
-                patch.setattr(structure, name, most - 1)
+        for kind in range(3):
+            if most[kind]:
+                one_less = (*most[:kind], most[kind] - 1, *most[kind + 1 :])
+                patch.setattr(structure, "_MOST", one_less)
                 with pytest.raises(DecodingError):
                     structure._count_all(body)
-                patch.setattr(structure, name, most)
 
 
 def page(payload: str, items: int = 1) -> bytes:
@@ -58,7 +56,7 @@ def page(payload: str, items: int = 1) -> bytes:
 @pytest.mark.parametrize(
     "payload",
     [
-        "{}[]," * (_MB // 5),
+        "{}[],:" * (_MB // 6),
         json.dumps([{"key": [1, {}], "other": 'a\\"b'}] * 20_000),
         json.dumps([[[1.5, 2.5]] * 1_000] * 50),
         '\\"{' * (_MB // 3),
@@ -83,6 +81,13 @@ def test_the_fullest_page_that_the_service_can_send_is_never_refused() -> None:
     assert len(decode_page(json.dumps({"Operations": [full] * 999 + [long]}).encode())) == 1_000
 
 
+def test_more_members_than_the_service_sends_are_refused_too() -> None:
+    """Each name that is new costs more than a number does."""
+    members = ",".join(f'"{number:x}":0' for number in range(150_000))
+    with pytest.raises(DecodingError, match="more than 131,072 members of objects"):
+        decode_page(f'{{"Operations":[],"Unknown":{{{members}}}}}'.encode())
+
+
 @pytest.mark.parametrize(
     "unit",
     [b"{},", b"[],", b'{"":0},', b'{"\\"":{}},', b"[" * 900 + b"]" * 900 + b",", b"9,", b'"a",'],
@@ -95,5 +100,5 @@ def test_more_structure_than_the_service_sends_is_refused_before_it_is_parsed(
     monkeypatch.setattr("durastate.decoding.load_json", None)
     size = _MB if b"{" in unit or b"[" in unit else 1_600_000 * len(unit)
     body = place + unit * (size // len(unit)) + b"0]}"
-    with pytest.raises(DecodingError, match=r"more than [0-9,]{6,} (objects|values)"):
+    with pytest.raises(DecodingError, match=r"more than [0-9,]{6,} (objects|members|values)"):
         decode_page(body)
