@@ -35,7 +35,6 @@ _FOREVER_MS = 1e15  # beyond both
 # overflow the stack of whoever copies it.
 _MAX_DEPTH = 100
 
-_LONGEST_INTEGER = 20  # digits of 64 bits, with the sign
 _NUMBERS = frozenset((int, float))
 _CONTAINERS = frozenset((dict, list))
 # Every type with the name of the details that belong to it.
@@ -157,7 +156,7 @@ def load_json(body: bytes | bytearray | str) -> Any:
     except RecursionError:
         problem = "nested too deep"
     except ValueError:
-        # Our own refusal of NaN and of what a float cannot hold.
+        # Our own refusal of NaN, or a number of more digits than Python converts.
         problem = "not JSON: it holds NaN, an infinity or a number of absurd length"
     raise DecodingError("", problem)
 
@@ -166,11 +165,13 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def _integer(digits: str) -> int | float:
-    """As orjson has it, which knows no integer of more than 64 bits."""
-    if len(digits) <= _LONGEST_INTEGER and -(2**63) <= (value := int(digits)) < 2**64:
-        return value
-    return _finite(digits)
+class _Huge(int):
+    """An integer beyond 64 bits. An unknown member may hold it, and none of the model's."""
+
+
+def _integer(digits: str) -> int:
+    value = int(digits)
+    return value if -(2**63) <= value < 2**64 else _Huge(value)
 
 
 def _finite(digits: str) -> float:
@@ -377,4 +378,6 @@ def _require(value: Any, kind: type[_T], path: str) -> _T:
 
 
 def _name(value: Any) -> str:
+    if type(value) is _Huge:
+        return _JSON_NAMES[float]
     return _JSON_NAMES.get(type(value), f"a Python {type(value).__name__}")

@@ -290,12 +290,12 @@ def test_any_bytes_are_lines_or_a_file_of_another_kind(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "any"
     packed = gzip.compress(content)
-    path.write_bytes(packed[: len(packed) - cut] if is_packed else content)
+    path.write_bytes(packed[: max(0, len(packed) - cut)] if is_packed else content)
     try:
         lines = lines_of(path)
     except Problem:
         return
-    expected = [each.strip() for each in content.split(b"\n")]
+    expected = [] if is_packed and cut else [each.strip() for each in content.split(b"\n")]
     assert [text for _, text in lines] == [each for each in expected if each]
     for _, text in lines:
         line = RefLine(text)

@@ -279,6 +279,18 @@ def test_every_member_takes_or_refuses_every_hostile_value(path: tuple[str, ...]
     assert StatePage in outcomes
 
 
+def test_a_number_beyond_64_bits_is_no_attempt_and_is_kept_where_nothing_is_known() -> None:
+    """Beside a lone surrogate, too, where Python's parser takes integers of any length."""
+    for digits in (20, 300, 4_000):
+        for name in ("", "\ud800"):
+            body = _with(("StepDetails", "Attempt"), Raw(b"9" * digits))
+            body = body.replace(b'"Id"', b'"Name":%b,"Id"' % written(name))
+            with pytest.raises(DecodingError, match=r"Attempt: expected an integer, found a num"):
+                decode_page(body)
+    kept = decode_page(_with(("Unknown",), Raw(b"9" * 4_000))).operations[0].to_dict()
+    assert kept["Unknown"] == 10**4_000 - 1
+
+
 @pytest.mark.parametrize("name", ["Operations", "NextMarker", "Unknown"])
 def test_every_member_of_a_page_takes_or_refuses_every_hostile_value(name: str) -> None:
     for value in EVERY_VALUE:

@@ -167,10 +167,10 @@ def fetch(
     """Read many durable executions into a file of JSON Lines.
 
     REFS is a file, or - for stdin, of lines that are {"arn": …, "checkpoint_token": …} or the
-    invocation event of a durable function; it may be in gzip. OUT gets a line for each complete execution, in the
-    order of completion: arn, source (state, or event where the event held everything) and
-    operations as the service gives them. What could not be read is in OUT.failures.jsonl beside
-    it, with the line of REFS and the reason.
+    invocation event of a durable function; it may be in gzip. OUT gets a line for each complete
+    execution, in the order of completion: arn, source (state, or event where the event held
+    everything) and operations as the service gives them. What could not be read is in
+    OUT.failures.jsonl beside it, with the line of REFS and the reason.
 
     After Ctrl-C, a crash or a full disk OUT holds whole lines; the same command with --resume
     goes on.
