@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import resource
@@ -149,11 +150,13 @@ def test_a_disk_too_full_for_the_failures_ends_the_run_too(slow: Emulator, tmp_p
     def small_disk() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))
 
-    (tmp_path / "refs").write_text("no json\n" * 1_000)
+    arn, token = next(iter(WORLD.refs()))
+    good = json.dumps({"arn": arn, "checkpoint_token": token})
+    (tmp_path / "refs").write_text(f"{good}\n" + "no json\n" * 1_000)
     done = finish(begin(slow, tmp_path / "refs", "-o", tmp_path / "out", preexec_fn=small_disk))
     failures = len(records(tmp_path / "out.failures.jsonl"))
     assert (done.code, 0 < failures < 1_000) == (255, True)
-    assert f"0 complete + {failures + 1} failed + {999 - failures} not attempted" in done.err
+    assert f"0 complete + {failures + 1} failed + {1_000 - failures} not attempted" in done.err
     assert "cannot write" in done.err
 
 

@@ -129,5 +129,5 @@ def test_references_from_a_closed_stdin_are_one_clear_line(
             **closed(0),
         )
     )
-    assert (done.code, "durastate: cannot read -: " in done.err) == (255, True)
+    assert (done.code, "durastate: cannot read stdin: " in done.err) == (255, True)
     assert not (tmp_path / "out").exists()
