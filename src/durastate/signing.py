@@ -27,6 +27,11 @@ class Credentials:
     secret_key: str = field(repr=False)
     token: str | None = field(default=None, repr=False)
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Each text of it that must be in no output."""
+        return tuple(filter(None, (self.access_key, self.secret_key, self.token)))
+
 
 class Signer:
     """Signs for one host and Region with one set of credentials."""
