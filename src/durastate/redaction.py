@@ -20,7 +20,7 @@ _SHORTEST = 8  # Shorter ones are nobody's credentials or token, and would be in
 _MOST_ESCAPES = 8
 _LONGEST_READ = 4_000
 _LONGEST_SHOWN = 500
-LEFT_OUT = "its text quotes credentials or a token of the request, so it is left out"
+LEFT_OUT = "[left out: it quotes a token or credentials]"
 
 _ESCAPED = re.compile(
     r"%(?:25)*u(?P<a>[0-9a-f]{4})|%(?:25)*(?P<b>[0-9a-f]{2})|\\+u\{?(?P<c>[0-9a-f]{1,6})\}?"

@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias
 
 from .aws import Account, Endpoint
 from .clock import seconds_of
-from .errors import ConfigurationError, CredentialsError, TransportError
+from .errors import ConfigurationError, TransportError
 from .gates import Hold
 from .http1 import Http1
 from .over_aiohttp import OverAiohttp
@@ -163,11 +163,7 @@ class HttpTransport:
     def _signer(self, endpoint: Endpoint, credentials: Credentials) -> Signer:
         made_with, signer = self._signers.get(endpoint.region, (None, None))
         if signer is None or made_with is not credentials:
-            if not all(map(str.isprintable, credentials.secrets)):
-                raise CredentialsError(
-                    "the credentials hold a line break, a control character or a byte that is no "
-                    "UTF-8, so cannot be sent"
-                )
+            credentials.check()
             signer = Signer(
                 credentials, host=endpoint.host, region=endpoint.region, prefix=endpoint.prefix
             )
@@ -179,8 +175,8 @@ class HttpTransport:
             raise self._account.closed_error()
         if not endpoint.user_agent.isprintable():
             raise ConfigurationError(
-                "the user agent (AWS_EXECUTION_ENV, or user_agent or user_agent_extra of config) "
-                "holds a line break, a control character or a byte that is no UTF-8"
+                "config: user_agent or user_agent_extra has a line break, a control character or a "
+                "byte that is no UTF-8"
             )
         headers = {
             "Host": endpoint.host,

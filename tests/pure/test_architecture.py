@@ -61,7 +61,7 @@ MAY_IMPORT = {
     "clock": set(),
     "redaction": set(),
     "responses": {"errors", "models", "decoding", "redaction", "requests", "retries"},
-    "aws": {"errors", "signing"},
+    "aws": {"errors", "redaction", "signing"},
     "http1": {"errors", "gates"},
     "over_aiohttp": {"errors", "gates"},
     "transport": {
@@ -85,7 +85,7 @@ MAY_IMPORT = {
     "many": {"bulk", "calls", "errors", "gates", "refs", "targets", "walk", "whole"},
     "client": set(_CORE),
     "": {*_CORE, "client"},
-    "audit": {"errors", "limits", "models", "redaction", "refs", "requests", ""},
+    "audit": {"errors", "limits", "models", "redaction", "refs", "requests", "signing", ""},
     "cli": {*_CORE, "client", "audit", "emulator", ""},
     "emulator": {"models", "errors", "requests"},
     "testing": {

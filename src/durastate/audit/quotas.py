@@ -67,13 +67,17 @@ async def _facts(profile: str | None, region: str | None, endpoint_url: str | No
     from aiobotocore.session import AioSession
     from botocore.exceptions import BotoCoreError
 
+    problem = None
     try:
         session = AioSession(profile=profile)
         found = region or os.environ.get("AWS_REGION") or session.get_config_variable("region")
         url = endpoint_url or _configured(session, "lambda")
         asked_elsewhere = _configured(session, "service_quotas")
     except (BotoCoreError, ValueError) as error:
-        raise ConfigurationError(f"{error}") from None
+        problem = f"{error}"
+    if problem is not None:
+        # Raised out here: what hangs on those exceptions may be a line of the credentials file.
+        raise ConfigurationError(problem)
     is_own = url is not None and not _is_of_aws(url, found)
     if found is None or (is_own and asked_elsewhere is None):
         why = "the endpoint is no AWS endpoint" if is_own else "there is no Region"
@@ -115,7 +119,8 @@ async def _service_quotas(session: Any, region: str) -> dict[str, Quota]:
                     found[call] = Quota(float(answer["Quota"]["Value"]))
                 except ClientError as error:
                     found |= _published(call, region, str(error.response["Error"]["Code"]))
-    except (BotoCoreError, OSError, KeyError, ValueError, TypeError) as error:
+    # A session token that no header can carry is an AttributeError in botocore.
+    except (BotoCoreError, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         why = f"Service Quotas cannot be asked ({type(error).__name__})"
         found = published(region, why) | found
     return found

@@ -12,6 +12,7 @@ import os
 import stat
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -175,9 +176,10 @@ def _wake(readable: asyncio.Future[None]) -> None:
 
 
 def _load(text: bytes) -> dict[str, Any]:
-    try:
+    members = None
+    with suppress(orjson.JSONDecodeError):
         members = orjson.loads(text)
-    except orjson.JSONDecodeError:
+    if members is None:
         members = _load_unusual(text)
     if not isinstance(members, dict):
         raise DecodingError("", "expected a JSON object")
@@ -189,8 +191,10 @@ def _load_unusual(text: bytes) -> Any:
     try:
         return json.loads(text.decode())
     except json.JSONDecodeError as error:
-        raise DecodingError("", f"no JSON at character {error.pos}") from None
+        problem = f"no JSON at character {error.pos}"
     except UnicodeDecodeError as error:
-        raise DecodingError("", f"no UTF-8 at byte {error.start}") from None
+        problem = f"no UTF-8 at byte {error.start}"
     except (ValueError, RecursionError):
-        raise DecodingError("", "no JSON that can be read") from None
+        problem = "no JSON that can be read"
+    # Raised out here: those exceptions hold the line, and with it the token.
+    raise DecodingError("", problem)
