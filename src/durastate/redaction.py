@@ -31,8 +31,8 @@ _FIRST_OF_ESCAPES = re.compile(r"[%\\&=]")
 _SMALL = bytes(range(256)).lower()
 _OTHERS = bytes(code for code in range(256) if not chr(code).isascii() or not chr(code).isalnum())
 # What quotes a signed request or keys, whoever's.
-_MARKS = re.compile(b"aws4hmacsha256|xamzsecuritytoken|signature[0-9a-f]{16}|secretaccesskey")
-_ACCESS_KEY = re.compile(r"(?:AKIA|ASIA)[A-Z0-9]{16}")
+_MARKS = re.compile(b"aws4hmacsha256|xamzsecuritytoken|signature[0-9a-f]{16}")
+_KEYS = re.compile(r"(?:AKIA|ASIA)[A-Z0-9]{16}|(?i:secret_?access_?key)\W{0,4}[:=]")
 
 
 def presentable(text: str, secrets: Iterable[str | None] = ()) -> str:
@@ -49,7 +49,7 @@ def presentable(text: str, secrets: Iterable[str | None] = ()) -> str:
 
 def quotes(text: str, secrets: Iterable[str | None]) -> bool:
     """Whether one of the secrets, or keys of anybody, can be read in a text; none for megabytes."""
-    if _ACCESS_KEY.search(text):
+    if _KEYS.search(text):
         return True
     read = _reduced(text)
     return (

@@ -102,7 +102,7 @@ async def _get_alias(
     keys: tuple[str, ...] = ()
     try:
         session = AioSession(profile=profile)
-        keys = await _keys_of(session)
+        keys = await keys_of(session)
         async with session.create_client(
             "lambda", region_name=region, endpoint_url=endpoint_url
         ) as client:
@@ -118,7 +118,7 @@ async def _get_alias(
     raise failure  # Out here, so that no exception of botocore's hangs on it.
 
 
-async def _keys_of(session: Any) -> tuple[str, ...]:
+async def keys_of(session: Any) -> tuple[str, ...]:
     """What no text of the service may quote."""
     credentials = await session.get_credentials()
     if credentials is None:

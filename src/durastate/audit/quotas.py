@@ -16,7 +16,10 @@ from urllib.parse import urlsplit
 
 from durastate.errors import ConfigurationError
 from durastate.limits import default_share, published_quota
+from durastate.redaction import presentable
 from durastate.requests import GET_HISTORY, LIST_EXECUTIONS
+
+from .functions import keys_of
 
 # Not from a page of AWS's; where one of them is not known, the published quota holds.
 _CODES = {LIST_EXECUTIONS: "L-6A3611ED", GET_HISTORY: "L-BA29C22B"}
@@ -110,6 +113,7 @@ async def _service_quotas(session: Any, region: str) -> dict[str, Quota]:
     found = {}
     config = AioConfig(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2})
     try:
+        keys = await keys_of(session)
         async with session.create_client(
             "service-quotas", region_name=region, config=config
         ) as client:
@@ -118,9 +122,9 @@ async def _service_quotas(session: Any, region: str) -> dict[str, Quota]:
                     answer = await client.get_service_quota(ServiceCode="lambda", QuotaCode=code)
                     found[call] = Quota(float(answer["Quota"]["Value"]))
                 except ClientError as error:
-                    found |= _published(call, region, str(error.response["Error"]["Code"]))
-    # A session token that no header can carry is an AttributeError in botocore.
-    except (BotoCoreError, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+                    said = presentable(str(error.response["Error"]["Code"]), keys)
+                    found |= _published(call, region, said)
+    except (BotoCoreError, OSError, KeyError, ValueError, TypeError) as error:
         why = f"Service Quotas cannot be asked ({type(error).__name__})"
         found = published(region, why) | found
     return found
