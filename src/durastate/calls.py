@@ -294,11 +294,8 @@ class Calls:
             self._replays_in_a_row = 0
             now = self._clock()
             trial.pace.succeeded(now)
-            self._service_clock.hear(
-                response.headers.get("date", ""),
-                now - trial.sent_at,
-                0.0 if response.is_own_endpoint else response.signed_at,
-            )
+            date = response.headers.get("date", "")
+            self._service_clock.hear(date, now - trial.sent_at, response.proven_at)
             self.shared.admission.learn(len(response.body))
             return response, None
         hold.release()

@@ -29,10 +29,10 @@ class ServiceClock:
         self._here = here
         self._last = ""
 
-    def hear(self, date: str, took_s: float, signed_at: float = 0.0) -> None:
+    def hear(self, date: str, took_s: float, proven_at: float = 0.0) -> None:
         """Take the Date of a good answer that has just come, `took_s` after its request was sent.
 
-        `signed_at` is 0 where no signature proves anything.
+        `proven_at` is by the service's clock, to five minutes; 0 where nothing is proven.
         """
         if date == self._last:
             return
@@ -40,7 +40,7 @@ class ServiceClock:
         there = seconds_of(date)
         if there is None:
             return
-        if signed_at and abs(there - signed_at) > _SIGNATURE_LASTS_S + took_s:
+        if proven_at and abs(there - proven_at) > _SIGNATURE_LASTS_S + took_s:
             return
         now = self._here()
         least, most = there - now, there + 1 - (now - took_s)

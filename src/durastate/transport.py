@@ -33,8 +33,8 @@ Body: TypeAlias = bytes | bytearray
 class Response:
     """An answer, whole. Header names are in lower case.
 
-    `signed_at` and `signed_with` are what the request claimed, if it was signed; an endpoint of the
-    user's own may take any signature.
+    `signed_at` and `signed_with` are what the request claimed. `proven_at` is `signed_at` where a
+    good answer proves it: an endpoint of the user's own may take any signature.
     """
 
     status: int
@@ -42,7 +42,7 @@ class Response:
     body: Body = field(repr=False)
     signed_at: float = 0.0
     signed_with: Credentials | None = field(default=None, repr=False)
-    is_own_endpoint: bool = False
+    proven_at: float = 0.0
 
 
 class Transport(Protocol):
@@ -136,7 +136,8 @@ class HttpTransport:
         except BaseException:
             hold.release()
             raise
-        return Response(status, headers, body, now, credentials, endpoint.is_own)
+        proven_at = 0.0 if endpoint.is_own else now
+        return Response(status, headers, body, now, credentials, proven_at)
 
     async def region_of(self, region: str | None) -> tuple[str | None, bool]:
         account = self._account

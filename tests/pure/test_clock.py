@@ -20,9 +20,9 @@ def date(seconds: float) -> str:
     return format_datetime(datetime.fromtimestamp(int(seconds), timezone.utc), usegmt=True)
 
 
-def heard(text: str, *, took_s: float = 0.1, signed_at: float = 0.0) -> float | None:
+def heard(text: str, *, took_s: float = 0.1, proven_at: float = 0.0) -> float | None:
     clock = ServiceClock(lambda: HERE)
-    clock.hear(text, took_s, signed_at)
+    clock.hear(text, took_s, proven_at)
     return clock.skew_s
 
 
@@ -65,11 +65,11 @@ def test_what_no_service_can_have_sent_says_nothing(text: str) -> None:
 
 
 def test_a_date_that_its_own_signature_contradicts_is_a_middleboxs() -> None:
-    assert heard(date(HERE - 7_200), signed_at=HERE) is None
-    assert heard(date(HERE + 310), signed_at=HERE) is None
-    assert heard(date(HERE + 200), signed_at=HERE) == pytest.approx(200.6)
+    assert heard(date(HERE - 7_200), proven_at=HERE) is None
+    assert heard(date(HERE + 310), proven_at=HERE) is None
+    assert heard(date(HERE + 200), proven_at=HERE) == pytest.approx(200.6)
     # A clock two hours behind, which was mended before the request was signed.
-    assert heard(date(HERE + 7_200), signed_at=HERE + 7_200) == pytest.approx(7_200.6)
+    assert heard(date(HERE + 7_200), proven_at=HERE + 7_200) == pytest.approx(7_200.6)
 
 
 def test_each_answer_measures_anew() -> None:
