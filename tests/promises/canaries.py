@@ -31,18 +31,14 @@ class Canary:
     def forms(self) -> tuple[str, ...]:
         """In small letters, those that do not hold another one; white space may be in any."""
         found = {self.core, *self._in_base64()}
-        found |= {spelled(text) for spelled in SPELLINGS.values() for text in self._texts}
+        found |= {spelled(self.core) for spelled in SPELLINGS.values()}
         squeezed = {re.sub(r"\s+", "", form).lower() for form in found}
         core = self.core.lower()
         return (core, *(form for form in squeezed if core not in form))
 
-    @property
-    def _texts(self) -> tuple[str, str]:
-        return self.core, self.value
-
     def _in_base64(self) -> Iterator[str]:
         """Inside of anything."""
-        for text in self._texts:
+        for text in (self.core, self.value):
             for offset in range(3):
                 # The characters at both ends depend on what is beside it.
                 encoded = base64.b64encode(b"\0" * offset + text.encode())[4 if offset else 0 : -4]
