@@ -30,6 +30,7 @@ from .requests import LIST_EXECUTIONS, Request
 from .retries import Failure, classify
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+_LONGEST_MESSAGE = 4_000  # of which a part is shown
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9.]{0,99}")
 
 # The signature or the credentials are refused: nothing that this client sends can succeed.
@@ -114,6 +115,7 @@ def _code_and_message(
     code = next((name for name in named if isinstance(name, str) and name), None)
     texts = (fields.get("message"), fields.get("Message"))
     message = next((text for text in texts if isinstance(text, str) and text), "")
+    message = message[:_LONGEST_MESSAGE]
     if code is None:
         return f"HTTP {status}", message
     code = code.split(":")[0].rsplit("#", 1)[-1]
