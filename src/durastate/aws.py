@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 from .errors import ConfigurationError, CredentialsError
+from .redaction import presentable
 from .signing import Credentials
 
 if TYPE_CHECKING:
@@ -199,7 +200,8 @@ class Account:
             ).__aenter__()
             return client, await client.generate_presigned_url(_PROBE)
         except (BotoCoreError, ValueError) as error:
-            raise ConfigurationError(f"no endpoint for the Region {region!r}: {error}") from error
+            problem = f"no endpoint for the Region {region!r}: {error}"
+        raise ConfigurationError(problem)  # Not chained; see `_provided`.
 
     # Credentials
 
@@ -268,6 +270,7 @@ class Account:
         from botocore import UNSIGNED
         from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 
+        failure: ConfigurationError | None = None
         try:
             if self._session is None:
                 self._session = AioSession(profile=self._profile)
@@ -279,9 +282,11 @@ class Account:
             given = self._config or session.get_default_client_config() or AioConfig()
             self.max_attempts = _max_attempts(given, session)
         except (ProfileNotFound, ValueError) as error:
-            raise ConfigurationError(f"{error}") from error
+            failure = ConfigurationError(f"{error}")
         except (BotoCoreError, ClientError, OSError) as error:
-            raise CredentialsError(f"{error}") from error
+            failure = CredentialsError(f"{error}")
+        if failure is not None:
+            raise failure  # Not chained; see `_provided`.
         if self._source is None:
             raise CredentialsError(
                 "no credentials found: set AWS_PROFILE or AWS_ACCESS_KEY_ID and "
@@ -302,16 +307,18 @@ async def _provided(ask: Callable[[], Any], what: str = "refreshed") -> Any:
     try:
         return await ask()
     except ProfileNotFound as error:
-        raise ConfigurationError(f"{error}") from error
+        failure = ConfigurationError(f"{error}")
     except (BotoCoreError, ClientError, OSError, RuntimeError) as error:
         # The message may be all that a credential process wrote on stderr.
-        why = " ".join(str(error).split())[-_LONGEST_REASON:]
-        raise CredentialsError(f"the credentials cannot be {what}: {why}") from error
+        why = presentable(" ".join(str(error).split())[-_LONGEST_REASON:])
+        failure = CredentialsError(f"the credentials cannot be {what}: {why}")
     except Exception as error:  # noqa: BLE001 - providers are other people's code
         why = f"their provider failed with {type(error).__name__}"
+        failure = CredentialsError(f"the credentials cannot be {what}: {why}")
     # Raised out here, so that the exception does not hang on it: one of the JSON parser's holds
-    # all that a credential process said, the keys too.
-    raise CredentialsError(f"the credentials cannot be {what}: {why}")
+    # all that a credential process said, the keys too; one of the configuration's the line that
+    # it does not understand, which may be a key.
+    raise failure
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:

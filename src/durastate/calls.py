@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from .clock import ServiceClock
 from .errors import CredentialsError, DurastateError, OutageError, ServiceError, TransportError
 from .gates import Hold
 from .hooks import Event, Hook, Paused, RequestDone, Resumed, Retrying, Throttled
@@ -55,6 +57,10 @@ class Statistics:
 
     `transport` is what carries the requests: `httptools`, or `aiohttp` where there is a proxy, a
     client certificate or `AioConfig.connector_args`.
+
+    `clock_skew_s` is how far the service's clock is ahead of this machine's, by the `Date` of its
+    answers: 0 where they may agree, None before an answer has told it. Of several Regions it is
+    that of the last answer.
     """
 
     requests: int
@@ -76,6 +82,7 @@ class Statistics:
     waited_for_consumer_s: float
     waited_for_service_s: float
     transport: str
+    clock_skew_s: float | None = None
 
 
 class _Trial:
@@ -132,6 +139,7 @@ class Calls:
         self.bytes = 0
         self._items = dict.fromkeys((GET_STATE, GET_HISTORY, GET_EXECUTION, LIST_EXECUTIONS), 0)
         self.shared = shared
+        self._service_clock = ServiceClock(time.time)
         self.waited_for_consumer_s = 0.0
         self.hooks = hooks
         # Whether to tell of the events that come with every request and page, too.
@@ -284,13 +292,16 @@ class Calls:
         self._answered.add(trial.request.region)
         if 200 <= response.status < 300:
             self._replays_in_a_row = 0
-            trial.pace.succeeded(self._clock())
+            now = self._clock()
+            trial.pace.succeeded(now)
+            date = response.headers.get("date", "")
+            self._service_clock.hear(date, now - trial.sent_at, response.proven_at)
             self.shared.admission.learn(len(response.body))
             return response, None
         hold.release()
         error, failure = error_of(
             trial.request,
-            trial.token,
+            _secrets_of(trial, response),
             status=response.status,
             headers=response.headers,
             body=response.body,
@@ -460,4 +471,11 @@ class Calls:
             waited_for_consumer_s=self.waited_for_consumer_s,
             waited_for_service_s=self._served_s,
             transport=self._transport.name,
+            clock_skew_s=self._service_clock.skew_s,
         )
+
+
+def _secrets_of(trial: _Trial, response: Response) -> tuple[str, ...]:
+    """What an answer may quote and no output may."""
+    keys = () if response.signed_with is None else response.signed_with.secrets
+    return keys if trial.token is None else (trial.token, *keys)

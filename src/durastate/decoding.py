@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Any, NoReturn, TypeVar
 
@@ -333,11 +334,13 @@ def check(value: Any, expected: Any, path: str) -> Any:
 def _seconds(value: Any, path: str) -> float:
     """Epoch seconds, from a number or from an ISO 8601 string (without an offset: UTC)."""
     if type(value) is str:
-        try:
+        moment = None
+        with suppress(ValueError):
             # Without dashes the digits could be a number as well as a date.
             moment = datetime.fromisoformat(value if "-" in value[:8] else "")
-        except ValueError:
-            raise DecodingError(path, f"expected {TIMESTAMP}, found a string") from None
+        if moment is None:
+            # Raised out here: what hangs on the ValueError has the string in its text.
+            raise DecodingError(path, f"expected {TIMESTAMP}, found a string")
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=timezone.utc)
         value = moment.timestamp()

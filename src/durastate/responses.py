@@ -9,9 +9,8 @@ sends `Type` alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 from .decoding import load_json
 from .errors import (
@@ -26,15 +25,14 @@ from .errors import (
     ServiceError,
     ThrottledError,
 )
+from .redaction import presentable, quotes
 from .requests import LIST_EXECUTIONS, Request
 from .retries import Failure, classify
 
-_LONGEST_MESSAGE = 500
 _LARGEST_BODY = 64 * 1024  # of an error that has something to say
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+_LONGEST_MESSAGE = 4_000  # of which a part is shown
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9.]{0,99}")
-# What follows these in a message that quotes the request's headers.
-_SIGNED = re.compile(r"""(?i)(x-amz-security-token["']?\s*[:=]\s*["']?|signature=)[^\s"',;]+""")
 
 # The signature or the credentials are refused: nothing that this client sends can succeed.
 _SIGNATURE_CODES = frozenset(
@@ -69,7 +67,7 @@ _CLASSES: dict[str, type[ServiceError]] = {
 
 def error_of(
     request: Request,
-    token: str | None,
+    secrets: Sequence[str],
     *,
     status: int,
     headers: Mapping[str, str],
@@ -77,10 +75,10 @@ def error_of(
 ) -> tuple[ServiceError | CredentialsError, Failure]:
     """The exception for an answer with an error, and what it means for a retry.
 
-    `headers` have lower-case names. `token`, where the request has one, is blotted out of the
-    message, should the service quote it.
+    `headers` have lower-case names. `secrets` are what the request was made with: of an answer
+    that quotes one of them, in whatever spelling, nothing is kept that does.
     """
-    code, message = _code_and_message(token, status, headers, body)
+    code, message = _code_and_message(secrets, status, headers, body)
     if code in _SIGNATURE_CODES:
         # Its message can quote the whole request, so it stays out.
         text = (
@@ -100,16 +98,16 @@ def error_of(
         operation=request.operation,
         arn=request.arn,
         code=code,
-        message=_presentable(message, token),
+        message=presentable(message, secrets),
         status=status,
-        request_id=_request_id(headers, token),
+        request_id=_request_id(headers, secrets),
         retryable=failure is not Failure.PERMANENT,
     )
     return error, failure
 
 
 def _code_and_message(
-    token: str | None, status: int, headers: Mapping[str, str], body: bytes | bytearray
+    secrets: Sequence[str], status: int, headers: Mapping[str, str], body: bytes | bytearray
 ) -> tuple[str, str]:
     if 300 <= status < 400:
         return f"HTTP {status}", "a redirect, which is not followed"
@@ -118,10 +116,11 @@ def _code_and_message(
     code = next((name for name in named if isinstance(name, str) and name), None)
     texts = (fields.get("message"), fields.get("Message"))
     message = next((text for text in texts if isinstance(text, str) and text), "")
+    message = message[:_LONGEST_MESSAGE]
     if code is None:
         return f"HTTP {status}", message
     code = code.split(":")[0].rsplit("#", 1)[-1]
-    if not _CODE.fullmatch(code) or _quotes(code, token):
+    if not _CODE.fullmatch(code) or quotes(code, secrets):
         code = f"HTTP {status}"
     return code, message
 
@@ -136,19 +135,6 @@ def _fields(body: bytes | bytearray) -> dict[str, Any]:
     return fields if isinstance(fields, dict) else {}
 
 
-def _quotes(text: str, token: str | None) -> bool:
-    return token is not None and token in text
-
-
-def _request_id(headers: Mapping[str, str], token: str | None) -> str | None:
+def _request_id(headers: Mapping[str, str], secrets: Sequence[str]) -> str | None:
     given = headers.get("x-amzn-requestid", "")
-    return given if _REQUEST_ID.fullmatch(given) and not _quotes(given, token) else None
-
-
-def _presentable(message: str, token: str | None) -> str:
-    """One line without the token and without anything that a terminal would obey."""
-    for form in () if token is None else (token, quote(token, safe="")):
-        message = message.replace(form, "[checkpoint token]")
-    message = _SIGNED.sub(r"\1[hidden]", message)
-    line = " ".join(message.split())[:_LONGEST_MESSAGE]
-    return "".join(character if character.isprintable() else "?" for character in line)
+    return given if _REQUEST_ID.fullmatch(given) and not quotes(given, secrets) else None

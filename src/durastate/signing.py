@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from urllib.parse import quote
 
+from .errors import CredentialsError
+
 _SERVICE = "lambda"
 _EMPTY_BODY = sha256(b"").hexdigest()
 
@@ -26,6 +28,19 @@ class Credentials:
     access_key: str = field(repr=False)
     secret_key: str = field(repr=False)
     token: str | None = field(default=None, repr=False)
+
+    def check(self) -> None:
+        """Refuse what no header can carry; encoding it would fail, with all of it in the error."""
+        if not all(map(str.isprintable, self.secrets)):
+            raise CredentialsError(
+                "the credentials hold a line break, a control character or a byte that is no "
+                "UTF-8, so cannot be sent"
+            )
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Each text of it that must be in no output."""
+        return tuple(filter(None, (self.access_key, self.secret_key, self.token)))
 
 
 class Signer:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from .aws import Account, Endpoint
-from .errors import ConfigurationError, CredentialsError, TransportError
+from .clock import seconds_of
+from .errors import ConfigurationError, TransportError
 from .gates import Hold
 from .http1 import Http1
 from .over_aiohttp import OverAiohttp
@@ -32,7 +33,8 @@ Body: TypeAlias = bytes | bytearray
 class Response:
     """An answer, whole. Header names are in lower case.
 
-    `signed_at` and `signed_with` are what the request claimed.
+    `signed_at` and `signed_with` are what the request claimed. `proven_at` is `signed_at` where a
+    good answer proves it: an endpoint of the user's own may take any signature.
     """
 
     status: int
@@ -40,6 +42,7 @@ class Response:
     body: Body = field(repr=False)
     signed_at: float = 0.0
     signed_with: Credentials | None = field(default=None, repr=False)
+    proven_at: float = 0.0
 
 
 class Transport(Protocol):
@@ -133,7 +136,8 @@ class HttpTransport:
         except BaseException:
             hold.release()
             raise
-        return Response(status, headers, body, now, credentials)
+        proven_at = 0.0 if endpoint.is_own else now
+        return Response(status, headers, body, now, credentials, proven_at)
 
     async def region_of(self, region: str | None) -> tuple[str | None, bool]:
         account = self._account
@@ -144,13 +148,8 @@ class HttpTransport:
         return region, endpoint.is_own
 
     async def mend(self, response: Response) -> bool:
-        from email.utils import parsedate_to_datetime
-
-        try:
-            server = parsedate_to_datetime(response.headers["date"]).timestamp()
-        except (KeyError, ValueError, OverflowError):
-            server = response.signed_at
-        if abs(server - response.signed_at) > _TOLERATED_SKEW_S:
+        server = seconds_of(response.headers.get("date", ""))
+        if server is not None and abs(server - response.signed_at) > _TOLERATED_SKEW_S:
             self._skew_s = server - self._clock()
             return True
         return response.signed_with is not None and await self._account.renew(response.signed_with)
@@ -165,8 +164,7 @@ class HttpTransport:
     def _signer(self, endpoint: Endpoint, credentials: Credentials) -> Signer:
         made_with, signer = self._signers.get(endpoint.region, (None, None))
         if signer is None or made_with is not credentials:
-            if _has_line_break(f"{credentials.access_key}{credentials.token}"):
-                raise CredentialsError("the credentials hold a line break, so cannot be sent")
+            credentials.check()
             signer = Signer(
                 credentials, host=endpoint.host, region=endpoint.region, prefix=endpoint.prefix
             )
@@ -176,8 +174,11 @@ class HttpTransport:
     def _carrier(self, endpoint: Endpoint) -> _Carrier:
         if self._account.is_closed:
             raise self._account.closed_error()
-        if _has_line_break(endpoint.user_agent):
-            raise ConfigurationError("config: user_agent or user_agent_extra has a line break")
+        if not endpoint.user_agent.isprintable():
+            raise ConfigurationError(
+                "config: user_agent or user_agent_extra has a line break, a control character or a "
+                "byte that is no UTF-8"
+            )
         headers = {
             "Host": endpoint.host,
             "Accept-Encoding": _IDENTITY,
@@ -208,11 +209,6 @@ class HttpTransport:
             )
         self._carriers[endpoint.region] = carrier
         return carrier
-
-
-def _has_line_break(value: str) -> bool:
-    """Whether a header with this value would be more than one."""
-    return "\r" in value or "\n" in value
 
 
 def _uncompressed(status: int) -> bytes:

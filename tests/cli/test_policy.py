@@ -118,6 +118,28 @@ def test_without_tokens_it_is_what_listing_and_histories_need(
     }
 
 
+def test_an_audit_needs_histories_listings_aliases_and_quotas(invoke: Invoke) -> None:
+    done = invoke("policy", "--audit", "--function", ARN)
+    assert (done.code, done.err) == (0, "")
+    assert json.loads(done.out) == {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Action": "lambda:GetDurableExecutionHistory",
+                "Resource": f"{ARN}:*",
+            },
+            {
+                "Effect": "Allow",
+                "Action": ["lambda:ListDurableExecutionsByFunction", "lambda:GetAlias"],
+                "Resource": [ARN, f"{ARN}:*"],
+            },
+            {"Effect": "Allow", "Action": "servicequotas:GetServiceQuota", "Resource": "*"},
+        ],
+    }
+    assert invoke("policy", "--audit", "--without-tokens").code == 252
+
+
 def test_partitions_are_botocores() -> None:
     session = Session()
     found = {

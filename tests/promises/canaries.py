@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -24,24 +27,60 @@ class Canary:
     core: str
     is_key: bool = False
 
-    def forms(self) -> Iterator[str]:
-        """Plain, in URLs, in JSON, as Python shows it, and inside of anything in base64."""
-        yield from {
-            self.core,
-            self.value,
-            quote(self.value),
-            quote(self.value, safe=""),
-            quote_plus(self.value),
-            json.dumps(self.value)[1:-1],
-            json.dumps(self.value, ensure_ascii=False)[1:-1],
-            repr(self.value)[1:-1],
-        }
-        for text in {self.core, self.value}:
+    @cached_property
+    def forms(self) -> tuple[str, ...]:
+        """In small letters, those that do not hold another one; white space may be in any."""
+        found = {self.core, *self._in_base64()}
+        found |= {spelled(self.core) for spelled in SPELLINGS.values()}
+        squeezed = {re.sub(r"\s+", "", form).lower() for form in found}
+        core = self.core.lower()
+        return (core, *(form for form in squeezed if core not in form))
+
+    def _in_base64(self) -> Iterator[str]:
+        """Inside of anything."""
+        for text in (self.core, self.value):
             for offset in range(3):
                 # The characters at both ends depend on what is beside it.
                 encoded = base64.b64encode(b"\0" * offset + text.encode())[4 if offset else 0 : -4]
                 yield encoded.decode()
                 yield encoded.decode().translate({43: "-", 47: "_"})
+
+
+def _each(form: str, text: str) -> str:
+    return "".join(form.format(byte) for byte in text.encode())
+
+
+#: What a text may have become on its way through other programs.
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "in a URL": lambda text: quote(text, safe=""),
+    "in a query": quote_plus,
+    "in a path": quote,
+    "in a URL, in small letters": lambda text: quote(text, safe="").lower(),
+    "escaped twice": lambda text: quote(quote(text, safe=""), safe=""),
+    "escaped four times": lambda text: quote(quote(quote(quote(text, safe="")))),
+    "every byte escaped": lambda text: _each("%{:02x}", text),
+    "without padding": lambda text: text.rstrip("="),
+    "in base64url": lambda text: text.translate({43: "-", 47: "_", 61: None}),
+    "in JSON": lambda text: json.dumps(text)[1:-1],
+    "in JSON as it is": lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+    "in JSON in JSON": lambda text: json.dumps(json.dumps(text))[3:-3],
+    "in JSON with slashes escaped": lambda text: json.dumps(text)[1:-1].replace("/", "\\/"),
+    "every byte escaped as in JSON": lambda text: _each("\\u{:04x}", text),
+    "as Python shows it": lambda text: repr(text)[1:-1],
+    "every byte escaped as in Python": lambda text: _each("\\x{:02x}", text),
+    "every byte escaped as in C": lambda text: _each("\\{:03o}", text),
+    "in HTML": html.escape,
+    "every byte escaped as in HTML": lambda text: _each("&#{};", text),
+    "in HTML in a URL": lambda text: quote(_each("&#x{:X};", text), safe=""),
+    "quoted and printable": lambda text: _each("={:02X}", text),
+    "over several lines": lambda text: "\n    ".join(re.findall("(?s).{1,7}", text)),
+    "over several lines with signs": lambda text: "\r\n> ".join(re.findall("(?s).{1,7}", text)),
+    "in capitals": str.upper,
+    "in hex": lambda text: text.encode().hex(),
+    "in base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "wide": lambda text: text.translate({code: code + 0xFEE0 for code in range(33, 127)}),
+}
 
 
 def _payload(name: str, core: str) -> Canary:
@@ -54,6 +93,9 @@ TOKEN = Canary(
 OTHER_TOKEN = Canary(
     "another token", "T3RoZXJDYW5hcnlUb2tlbg+/+/8=", "T3RoZXJDYW5hcnlUb2tlbg", True
 )
+# Never sixteen letters and digits in a row, so that each spelling is another text.
+BROKEN_TOKEN = "QUJD+REVG/R0hJ+SktM/TU5P+UFFS/U1RV+VldY/WVow+MTIz/NDU2+Nzg5/8="
+ACCESS_KEY = Canary("access key", "KanariAccessKey55", "KanariAccessKey55", True)
 SECRET_KEY = Canary("secret key", "KanariSecretKey77/+x==", "KanariSecretKey77", True)
 SESSION_TOKEN = Canary("session token", "KanariSession88/+y==", "KanariSession88", True)
 PROXY_PASSWORD = Canary("proxy password", "KanariProxy99/+z:@", "KanariProxy99", True)
@@ -68,6 +110,7 @@ UNKNOWN = _payload("unknown member", "KanariUnknown06")
 CANARIES = (
     TOKEN,
     OTHER_TOKEN,
+    ACCESS_KEY,
     SECRET_KEY,
     SESSION_TOKEN,
     PROXY_PASSWORD,
@@ -80,16 +123,19 @@ CANARIES = (
     UNKNOWN,
 )
 
-KEYS = Credentials("AKIDOFCANARY", SECRET_KEY.value, SESSION_TOKEN.value)
+KEYS = Credentials(ACCESS_KEY.value, SECRET_KEY.value, SESSION_TOKEN.value)
 ARN = World().arn(0)
 
 
 def found(text: str, *, keys_alone: bool = False) -> list[str]:
     """The names of the canaries that are in a text; `keys_alone` where payloads may be."""
+    text = text.lower()
+    texts = text, re.sub(r"(?:\s|\\+[nr]|>)+", "", text)
     return [
         canary.name
         for canary in CANARIES
-        if (canary.is_key or not keys_alone) and any(form in text for form in canary.forms())
+        if (canary.is_key or not keys_alone)
+        and any(form in each for form in canary.forms for each in texts)
     ]
 
 

@@ -1,6 +1,6 @@
-"""Nothing but four calls that read durable executions is ever asked of Lambda.
+"""Nothing but calls that read is ever sent, and each command sends those that SECURITY.md names.
 
-What the permission for that is, `durastate policy` prints: `cli/test_policy.py`.
+The policy that `durastate policy` prints names the same ones.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import botocore.session
 import pytest
 from aiohttp import web
+from audit.support import arn as audited
 from audit.support import written
 from botocore import xform_name
 from cli.support import KEYS, write_refs
@@ -29,6 +30,7 @@ import durastate
 from durastate import DurastateError, ExecutionRef, Failed, StateClient
 from durastate.cli import demo
 from durastate.cli.app import run
+from durastate.cli.policy import policy as policy_document
 from durastate.emulator import Credentials, Emulator, Fault, FaultKind, FaultPlan, World
 from durastate.requests import (
     GET_EXECUTION,
@@ -61,6 +63,8 @@ _ALLOWED = {
         },
     ),
 }
+GET_ALIAS, GET_QUOTA = "GetAlias", "GetServiceQuota"  # of an audit, through aiobotocore
+ALIAS_PATH = "/2015-03-31/functions/order-flow/aliases/live"
 WORLD = World(seed=7, executions=30, operations=(3, 40))
 _LEFT_OUT = {FaultKind.STALL, FaultKind.SLOW_BODY, FaultKind.EXPIRED_CREDENTIALS}
 FAULTS = FaultPlan(rate=0.2, kinds=tuple(kind for kind in FaultKind if kind not in _LEFT_OUT))
@@ -81,6 +85,12 @@ class Recorder(Emulator):
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.raw_path.partition("?")[0]
+        if (request.method, request.raw_path) == ("GET", ALIAS_PATH):
+            self.calls.add(GET_ALIAS)
+            return web.json_response({"Name": "live", "FunctionVersion": "7"})
+        if request.headers.get("X-Amz-Target") == f"ServiceQuotasV20190624.{GET_QUOTA}":
+            self.calls.add(GET_QUOTA)
+            return web.json_response({"Quota": {"Value": 500.0}})
         calls = {
             call
             for call, (pattern, parameters) in _ALLOWED.items()
@@ -214,6 +224,7 @@ def recorder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Record
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("AWS_REGION", "eu-west-1")
         monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", found.endpoint_url)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SERVICE_QUOTAS", found.endpoint_url)
         monkeypatch.setenv("AWS_CA_BUNDLE", str(Authority(tmp_path, "nobodys").bundle))
         yield found
 
@@ -255,14 +266,12 @@ def audit(path: Path) -> Iterator[tuple[int, list[str]]]:
     out = str(path / "audit")
     yield 0, ["audit", "order-flow", WORLD.arn(1), "--plan"]
     yield 0, ["audit", "order-flow", WORLD.arn(1), "-o", out, "--max-items", "5"]
-    yield 0, ["audit", "order-flow", WORLD.arn(1), "-o", out, "--refresh"]
+    yield 0, ["audit", "order-flow:live", WORLD.arn(1), "-o", out, "--refresh"]
 
 
 def show(path: Path) -> Iterator[tuple[int, list[str]]]:
-    out = str(path / "audit")
     yield 0, ["show", WORLD.arn(1)]
-    yield 0, ["audit", WORLD.arn(1), "-o", out]
-    yield 0, ["show", out, WORLD.arn(1)]
+    yield 0, ["show", str(written(path / "audit", 1)), audited(1)]
 
 
 def just_demo(_: Path) -> Iterator[tuple[int, list[str]]]:
@@ -280,15 +289,50 @@ CASES: dict[str, Callable[[Path], Iterator[tuple[int, list[str]]]]] = {
     "show": show,
     "demo": just_demo,
 }
-# Of AWS's own Lambda, an audit also asks what an alias points to, and Service Quotas for quotas.
-ASKS = {"audit": (LIST_EXECUTIONS, GET_HISTORY), "show": (GET_HISTORY,)}
 # It serves and asks nobody.
 SERVES = {"emulator"}
-ASKS_NOBODY = {"policy", "completion", "verify", "query"}
+ASKS_NOBODY = {"policy", "completion", "verify", "query", *SERVES}
+ASKS = {
+    "get": {GET_STATE},
+    "fetch": {GET_STATE},
+    "demo": {GET_STATE},
+    "show": {GET_HISTORY},
+    "audit": {LIST_EXECUTIONS, GET_HISTORY, GET_ALIAS, GET_QUOTA},
+    **{command: set[str]() for command in ASKS_NOBODY},
+}
 
 
 def test_every_command_is_covered() -> None:
-    assert sorted({*CASES, *SERVES}) == COMMANDS
+    assert sorted({*CASES, *SERVES}) == sorted(ASKS) == COMMANDS
+
+
+def test_security_md_names_every_call_of_every_command() -> None:
+    text = (Path(__file__).parents[2] / "SECURITY.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ((?:`[a-z]+`(?:, )?)+) \| (.+?) \|", text, re.MULTILINE)
+    named = {
+        command: set(re.findall(r"`([A-Z]\w+)`", calls))
+        for commands, calls in rows
+        for command in re.findall("`([a-z]+)`", commands)
+    }
+    assert named == ASKS
+
+
+@pytest.mark.parametrize(
+    ("options", "calls"),
+    [
+        ({}, ASKS["get"]),
+        ({"without_tokens": True}, {GET_EXECUTION, GET_HISTORY, LIST_EXECUTIONS}),
+        ({"audit": True}, ASKS["audit"]),
+    ],
+    ids=str,
+)
+def test_the_policy_allows_those_calls_and_no_other(
+    options: dict[str, bool], calls: set[str]
+) -> None:
+    document = policy_document((), None, None, **options)
+    actions = [statement["Action"] for statement in document["Statement"]]
+    listed = [[each] if isinstance(each, str) else each for each in actions]
+    assert {each.partition(":")[2] for several in listed for each in several} == calls
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -309,7 +353,7 @@ def test_every_command_asks_for_what_it_reads_alone(
     if name in ASKS_NOBODY:
         assert len(recorder.log) == 0
     else:
-        assert_read_only(made[-1], *ASKS.get(name, (GET_STATE,)))
+        assert_read_only(made[-1], *ASKS[name])
 
 
 # In the source

@@ -48,7 +48,6 @@ from durastate import (
     Paused,
     Resumed,
     RetryPolicy,
-    ServiceError,
     StateClient,
     decode_history,
     decode_page,
@@ -78,6 +77,7 @@ from .canaries import (
     OTHER_TOKEN,
     PROXY_PASSWORD,
     RESULT,
+    SPELLINGS,
     STACK,
     TOKEN,
     UNKNOWN,
@@ -85,6 +85,7 @@ from .canaries import (
     operations,
     world,
 )
+from .quoting import SECRETS, refusing
 from .threads import in_thread
 
 
@@ -140,6 +141,7 @@ def everything_said(error: BaseException) -> Iterator[str]:
             continue
         seen.add(id(current))
         yield f"{current} {current!r} {current.args!r} {vars(current)!r}"
+        yield f"{getattr(current, 'object', '')!r} {getattr(current, 'doc', '')!r}"
         yield from traceback.format_exception_only(current)
         left += [current.__cause__, current.__context__]
         left += getattr(current, "exceptions", ())
@@ -166,6 +168,7 @@ def test_the_search_finds_a_planted_canary_in_every_form(canary: Any) -> None:
         json.dumps({"inner": json.dumps({"member": value})}),
         repr({"member": value}),
         *(b64encode(("x" * before + value + "y" * 7).encode()).decode() for before in range(4)),
+        *(spelled(value) for spelled in SPELLINGS.values()),
         f"cut short: {value[: len(canary.core) + 2]}…",
     ]
     assert [found(f"before {text} after") for text in planted] == [[canary.name]] * len(planted)
@@ -461,47 +464,6 @@ async def test_no_canary_is_in_any_other_error(way: str) -> None:
     assert found("\n".join([*everything_said(raised.value), *log.texts])) == []
 
 
-def as_lines(line: str, headers: dict[str, str]) -> str:
-    return "\r\n".join([*(f"{name}: {value}" for name, value in headers.items()), line])
-
-
-def as_json(line: str, headers: dict[str, str]) -> str:
-    return json.dumps({"headers": headers, "request": line})
-
-
-@pytest.mark.asyncio
-@pytest.mark.parametrize("quote_it", [as_lines, as_json, lambda *request: str(request[::-1])])
-async def test_a_service_that_quotes_the_request_is_not_quoted(
-    quote_it: Callable[[str, dict[str, str]], str],
-) -> None:
-    """Some proxies and firewalls answer with the request that they refuse."""
-    signatures = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        line, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
-        headers = dict(each.split(": ", 1) for each in lines)
-        for long in ("User-Agent", "Host"):  # a message is cut after 500 characters
-            del headers[long]
-        signatures.append(headers["Authorization"].partition("Signature=")[2])
-        said = f"cannot do {quote_it(line, headers)} {TOKEN.value}"
-        body = json.dumps({"Type": "AccessDenied", "message": said}).encode()
-        head = f"HTTP/1.1 403 No\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        writer.write(head.encode() + body)
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with StateClient(endpoint_url=url, session=canary_session()) as client:
-            without_delays(client)
-            with pytest.raises(ServiceError, match="cannot do") as raised:
-                await client.get_state(ExecutionRef(ARN, TOKEN.value))
-    said = "\n".join(everything_said(raised.value))
-    assert str(raised.value).count("[hidden]") == 2
-    assert found(said) == []
-    assert [signature for signature in signatures if signature in said] == []
-
-
 # Through the command
 
 
@@ -642,6 +604,27 @@ def fetch_some_failed(command: Run) -> Outputs:
     assert command("fetch", refs_file(command, *bad), "-o", command.path / "out") == 2
     assert command.file("out.failures.jsonl").count("\n") == 9
     yield command.file("out.failures.jsonl"), False
+    yield command.screen, False
+
+
+def what_a_service_quotes(command: Run) -> Outputs:
+    """In the failures of `fetch` and of an audit, on the screen and in both their files."""
+    command._patch.delenv("HTTP_PROXY")
+    spelled = [SPELLINGS[name] for name in ("escaped twice", "in base64url", "in HTML")]
+    sent = [secret for name, secret in SECRETS.items() if name != "broken-token"]
+    quoted = [each(secret) for secret in sent for each in spelled]
+    texts = iter(quoted)
+    refs = command.path / "quoting.jsonl"
+    ref = {"arn": ARN, "checkpoint_token": TOKEN.value}
+    refs.write_text("".join(f"{json.dumps(ref)}\n" for _ in quoted))
+    with in_thread(lambda: refusing(lambda *_: next(texts))) as url:
+        command._patch.setenv("AWS_ENDPOINT_URL_LAMBDA", url)
+        assert command("fetch", refs, "-o", command.path / "out") == 2
+        texts = reversed(quoted)  # The session token; a request for a history has no other.
+        assert command("audit", ARN, "-o", command.path / "audit", "--format", "jsonl") == 2
+    assert command.file("out.failures.jsonl").count("left out") == len(quoted)
+    yield command.file("out.failures.jsonl"), False
+    yield "".join(path.read_text() for path in command.path.glob("audit/failures*")), False
     yield command.screen, False
 
 
@@ -802,6 +785,7 @@ OUTPUTS: dict[str, tuple[Callable[[Run], Outputs], ...]] = {
         fetch_full,
         fetch_without_payloads,
         fetch_some_failed,
+        what_a_service_quotes,
         fetch_ended_by_credentials,
         fetch_ended_by_ctrl_c,
         fetch_ended_by_a_bug,

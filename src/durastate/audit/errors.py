@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from durastate.errors import DurastateError
+from durastate.errors import ConfigurationError, DurastateError
 
 
 class DirectoryError(DurastateError):
@@ -14,6 +14,10 @@ class DirectoryError(DurastateError):
         self.directory = directory
         self.problem = problem
         super().__init__(f"{directory}: {problem}")
+
+
+class EmptyWindowError(ConfigurationError):
+    """The times that are asked for leave nothing between them."""
 
 
 class WriteError(DurastateError):

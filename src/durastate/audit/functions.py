@@ -19,7 +19,9 @@ from durastate.errors import (
     ServiceError,
     TransportError,
 )
+from durastate.redaction import presentable, quotes
 from durastate.refs import shown_arn
+from durastate.signing import Credentials
 
 _FUNCTION = re.compile(
     r"(?P<function>(?:arn:aws[a-z-]*:lambda:(?P<region>[a-z0-9-]+):(?P<account>[0-9]{12}):function:"
@@ -96,34 +98,51 @@ async def _get_alias(
     from aiobotocore.session import AioSession
     from botocore.exceptions import BotoCoreError, ClientError
 
+    failure: DurastateError
+    keys: tuple[str, ...] = ()
     try:
-        async with AioSession(profile=profile).create_client(
+        session = AioSession(profile=profile)
+        keys = await keys_of(session)
+        async with session.create_client(
             "lambda", region_name=region, endpoint_url=endpoint_url
         ) as client:
             alias: dict[str, Any] = await client.get_alias(
                 FunctionName=name.function, Name=name.qualifier
             )
+            return alias
     except ClientError as error:
-        raise _refusal(name, error.response) from None
-    except BotoCoreError as error:
-        # Its text may quote the URL of a proxy.
-        raise TransportError(f"{_GET_ALIAS} of {name}: {type(error).__name__}") from None
-    return alias
+        failure = _refusal(name, error.response, keys)
+    except (BotoCoreError, ValueError) as error:
+        # Its text may quote the URL of a proxy; a UnicodeEncodeError holds the whole request.
+        failure = TransportError(f"{_GET_ALIAS} of {name}: {type(error).__name__}")
+    raise failure  # Out here, so that no exception of botocore's hangs on it.
 
 
-def _refusal(name: FunctionName, response: Any) -> DurastateError:
-    code = str(response.get("Error", {}).get("Code", "Unknown"))
+async def keys_of(session: Any) -> tuple[str, ...]:
+    """What no text of the service may quote."""
+    credentials = await session.get_credentials()
+    if credentials is None:
+        return ()
+    frozen = await credentials.get_frozen_credentials()
+    keys = Credentials(frozen.access_key, frozen.secret_key, frozen.token)
+    keys.check()
+    return keys.secrets
+
+
+def _refusal(name: FunctionName, response: Any, keys: tuple[str, ...]) -> DurastateError:
+    code = presentable(str(response.get("Error", {}).get("Code", "Unknown")), keys)
     kind: type[ServiceError] = ServiceError
     if code in ("ResourceNotFoundException", "404"):
         kind = FunctionNotFoundError
     elif code.startswith("AccessDenied"):
         kind = AccessDeniedError
     metadata = response.get("ResponseMetadata", {})
+    request_id = metadata.get("RequestId")
     return kind(
         operation=_GET_ALIAS,
         arn=str(name),
         code=code,
-        message=str(response.get("Error", {}).get("Message", "")),
+        message=presentable(str(response.get("Error", {}).get("Message", "")), keys),
         status=int(metadata.get("HTTPStatusCode", 0)),
-        request_id=metadata.get("RequestId"),
+        request_id=None if quotes(str(request_id), keys) else request_id,
     )

@@ -170,6 +170,16 @@ class Journal:
         )
         return row
 
+    def outdated(self, run: int) -> int:
+        """How many executions had not ended when they were read, before that run."""
+        closed = ", ".join("?" * len(CLOSED))
+        found: int = self._one(
+            f"SELECT count(*) FROM execution WHERE run < ? AND status NOT IN ({closed})",  # noqa: S608
+            run,
+            *CLOSED,
+        )
+        return found
+
     def failed_in(self, arn: str) -> int | None:
         """The run in which an execution could not be read."""
         run: int | None = self._one("SELECT run FROM failure WHERE arn = ?", arn)

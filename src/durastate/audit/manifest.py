@@ -21,6 +21,7 @@ from .errors import DirectoryError
 from .schema import FORMATS, PAYLOADS, SCHEMA_VERSION, Format, Payloads, Table, columns
 
 NAME = "manifest.json"
+_TOLERATED_SKEW_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,11 @@ class ManifestFile:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What an audit has written. `complete` is False where the run was broken off."""
+    """What an audit has written. `complete` is False where the run was broken off.
+
+    `clock_skew_s` is how far the service's clock was ahead of the machine's in the last run, where
+    that was more than a minute; times here are the service's.
+    """
 
     schema_version: int
     durastate: str
@@ -49,6 +54,7 @@ class Manifest:
     operations: int
     failures: int
     files: tuple[ManifestFile, ...]
+    clock_skew_s: int | None = None
 
     def to_json(self) -> bytes:
         return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2) + b"\n"
@@ -56,6 +62,11 @@ class Manifest:
     def paths(self, directory: Path, table: Table) -> list[Path]:
         """The files of one table, in order."""
         return [directory / each.name for each in self.files if each.table == table]
+
+
+def worth_saying(clock_skew_s: float) -> int | None:
+    """Whole seconds of a skew above a minute."""
+    return round(clock_skew_s) if abs(clock_skew_s) > _TOLERATED_SKEW_S else None
 
 
 def read_manifest(directory: Path) -> Manifest:

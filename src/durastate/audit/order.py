@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple, Self
 
+from .errors import EmptyWindowError
 from .functions import FunctionName, function_named
 from .schema import Format, Payloads
 
@@ -45,10 +46,21 @@ class Order:
         }
 
     def between(self, now: datetime) -> tuple[datetime | None, datetime]:
-        """From when to when, for a run that begins now; nothing that starts later is looked at."""
+        """From when to when, for a run that begins now; nothing that starts later is looked at.
+
+        `EmptyWindowError` where that is nothing.
+        """
         since = now - self.since if isinstance(self.since, timedelta) else self.since
         until = now - self.until if isinstance(self.until, timedelta) else self.until
-        return since, now if until is None else min(now, until)
+        end = now if until is None else min(now, until)
+        if since is not None and since >= end:
+            raise EmptyWindowError("since: nothing starts both after it and before until, or now")
+        return since, end
+
+    def check_window(self) -> None:
+        """Find what needs no clock: two moments, or two spans, the wrong way round."""
+        if type(self.since) is type(self.until):
+            self.between(datetime.max.replace(tzinfo=timezone.utc))
 
 
 class Pins(NamedTuple):
@@ -57,6 +69,10 @@ class Pins(NamedTuple):
     names: tuple[FunctionName, ...]
     since: datetime | None
     until: datetime
+
+    def hold(self, moment: datetime) -> bool:
+        """Whether what started then is asked for."""
+        return (self.since is None or self.since <= moment) and moment <= self.until
 
     def written(self) -> dict[str, str]:
         found = {"functions": "\n".join(map(str, self.names)), "until": self.until.isoformat()}

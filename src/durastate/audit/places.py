@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from typing import NamedTuple, Self
 
 from durastate import StateClient
@@ -33,6 +34,11 @@ class Opened:
     client: StateClient
     facts: Facts
     rates: dict[str, float]
+
+    def now(self) -> datetime:
+        """By the service's clock, once an answer has told it."""
+        skew_s = self.client.statistics().clock_skew_s
+        return datetime.now(timezone.utc) + timedelta(seconds=skew_s or 0.0)
 
 
 class Places:
@@ -97,3 +103,21 @@ class Places:
     def opened(self) -> list[Opened]:
         """Those that were needed so far."""
         return list(self._opened.values())
+
+    @property
+    def clock_skew(self) -> timedelta:
+        """How far the service's clock is ahead of this machine's, as far as answers have told.
+
+        Regions agree on the time; of an endpoint of the user's own they are all the same one.
+        """
+        told = [each.client.statistics().clock_skew_s for each in self.opened]
+        return timedelta(seconds=max((skew_s for skew_s in told if skew_s is not None), default=0))
+
+    def selection(self) -> dict[str, object]:
+        """What else makes names mean other functions: without a Region they are in any account."""
+        return {
+            "region": self._region,
+            "profile": self._profile,
+            "profiles": sorted(self._profiles.items()),
+            "own_endpoint": self.any_key,
+        }

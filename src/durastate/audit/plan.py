@@ -65,6 +65,7 @@ class Plan:
     """What is to be read. `already` were read before and are not asked for again.
 
     `bytes` are without payloads, whose size no listing says; `with_payloads`: they come on top.
+    `clock_skew_s` is that of the manifest.
     """
 
     found: int
@@ -76,6 +77,7 @@ class Plan:
     bytes: int
     with_payloads: bool
     experience: Experience
+    clock_skew_s: int | None = None
 
     @property
     def seconds(self) -> float:
@@ -93,6 +95,7 @@ def make_plan(
     max_items: int,
     format: Format,  # noqa: A002
     payloads: Payloads,
+    clock_skew_s: int | None = None,
 ) -> Plan:
     """The plan for so many executions in each place."""
     each = pages_each(experience.operations_each, max_items)
@@ -113,6 +116,7 @@ def make_plan(
         bytes=int(to_read * (of_execution + of_operation * experience.operations_each)),
         with_payloads=payloads == "full",
         experience=experience,
+        clock_skew_s=clock_skew_s,
     )
 
 

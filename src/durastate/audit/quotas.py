@@ -16,7 +16,10 @@ from urllib.parse import urlsplit
 
 from durastate.errors import ConfigurationError
 from durastate.limits import default_share, published_quota
+from durastate.redaction import presentable
 from durastate.requests import GET_HISTORY, LIST_EXECUTIONS
+
+from .functions import keys_of
 
 # Not from a page of AWS's; where one of them is not known, the published quota holds.
 _CODES = {LIST_EXECUTIONS: "L-6A3611ED", GET_HISTORY: "L-BA29C22B"}
@@ -67,13 +70,17 @@ async def _facts(profile: str | None, region: str | None, endpoint_url: str | No
     from aiobotocore.session import AioSession
     from botocore.exceptions import BotoCoreError
 
+    problem = None
     try:
         session = AioSession(profile=profile)
         found = region or os.environ.get("AWS_REGION") or session.get_config_variable("region")
         url = endpoint_url or _configured(session, "lambda")
         asked_elsewhere = _configured(session, "service_quotas")
     except (BotoCoreError, ValueError) as error:
-        raise ConfigurationError(f"{error}") from None
+        problem = f"{error}"
+    if problem is not None:
+        # Raised out here: what hangs on those exceptions may be a line of the credentials file.
+        raise ConfigurationError(problem)
     is_own = url is not None and not _is_of_aws(url, found)
     if found is None or (is_own and asked_elsewhere is None):
         why = "the endpoint is no AWS endpoint" if is_own else "there is no Region"
@@ -106,6 +113,7 @@ async def _service_quotas(session: Any, region: str) -> dict[str, Quota]:
     found = {}
     config = AioConfig(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2})
     try:
+        keys = await keys_of(session)
         async with session.create_client(
             "service-quotas", region_name=region, config=config
         ) as client:
@@ -114,7 +122,8 @@ async def _service_quotas(session: Any, region: str) -> dict[str, Quota]:
                     answer = await client.get_service_quota(ServiceCode="lambda", QuotaCode=code)
                     found[call] = Quota(float(answer["Quota"]["Value"]))
                 except ClientError as error:
-                    found |= _published(call, region, str(error.response["Error"]["Code"]))
+                    said = presentable(str(error.response["Error"]["Code"]), keys)
+                    found |= _published(call, region, said)
     except (BotoCoreError, OSError, KeyError, ValueError, TypeError) as error:
         why = f"Service Quotas cannot be asked ({type(error).__name__})"
         found = published(region, why) | found

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 from durastate import DurastateError, ExecutionRef, ExecutionSummary, Failed, FetchResult
@@ -27,12 +27,14 @@ from durastate.refs import parse_arn
 from durastate.requests import GET_HISTORY
 
 from .functions import FunctionName, without_repetitions
-from .manifest import Manifest
+from .journal import CLOSED
+from .manifest import Manifest, worth_saying
 from .order import Order, Pins
 from .places import Opened, Place, Places
 from .plan import Experience, Plan, make_plan, time_left
 from .rows import ExecutionRow, row_listed, row_read
 from .store import Store
+from .summary import Scope
 
 _BATCH = 1_000
 # What a ceiling lets through in a second is enough to be under way: no answer takes as long as
@@ -40,6 +42,9 @@ _BATCH = 1_000
 _FEWEST_AT_ONCE = 4
 _MOST_AT_ONCE = 64
 _AHEAD_S = 1.0
+# How exactly the service takes the moments that it is given, and whether they are among those that
+# it looks for, is not known. So it is asked for a second more at each end.
+_MORE = timedelta(seconds=1)
 
 
 @dataclass(slots=True)
@@ -62,10 +67,16 @@ class Reading:
 
 @dataclass
 class Progress:
-    """How far a run is. `found` counts what the listing has given so far."""
+    """How far a run is. `found` counts what the listing has given so far.
+
+    Of what was read, `unended` executions are listed as ended and have histories that do not say
+    so yet, and `cut` operations have payloads that the service has cut off or left out.
+    """
 
     found: int = 0
     already: int = 0
+    unended: int = 0
+    cut: int = 0
     is_reading: bool = False
     began: float = 0.0
     readings: list[Reading] = field(default_factory=list)
@@ -119,6 +130,7 @@ class Run:
         self._only_plan = only_plan
         self._is_listed = False
         self._counts: Counter[Place] = Counter()
+        self._pins: Pins | None = None
 
     def stop(self) -> None:
         """Begin nothing more."""
@@ -136,9 +148,13 @@ class Run:
     # Find
 
     async def find(self, now: datetime) -> Plan:
-        """List what is ordered, as of `now` or of the run that is gone on with; remember it."""
+        """List what is ordered, as of `now` or of the run that is gone on with; remember it.
+
+        `now` is by this machine's clock; what counts is the service's, which the first answers
+        have told by the time it is needed.
+        """
         names = await self._check()
-        pins = self._pinned(names, now)
+        pins = self._pins = self._pinned(names, now + self._places.clock_skew)
         known = self._experience()
         batch: list[ExecutionRow] = []
         async with aclosing(self._found(pins)) as rows:
@@ -171,8 +187,7 @@ class Run:
         pins = Pins(tuple(names), since, until)
         if self._only_plan or self._store is None:
             return pins
-        # Names without a Region mean other functions in another one.
-        selection = self._order.selection() | {"region": self._places.of(None, None).region}
+        selection = self._order.selection() | self._places.selection()
         return Pins.read(self._store.begin(selection, pins.written()))
 
     async def _found(self, pins: Pins) -> AsyncGenerator[ExecutionRow]:
@@ -193,17 +208,17 @@ class Run:
         unlisted = dict.fromkeys(self._order.keys)
         for name in pins.names:
             opened = await self._places.open(self._place_of(name))
-            found = _listing(
+            found = _listed(
                 opened,
                 name,
-                statuses=self._order.statuses,
-                started_after=pins.since,
-                started_before=pins.until if is_sent else None,
+                self._order.statuses,
+                started_after=None if pins.since is None else pins.since - _MORE,
+                started_before=pins.until + _MORE if is_sent else None,
                 max_items=self._order.max_items,
             )
             async with aclosing(found):
                 async for summary in found:
-                    if summary.start_timestamp <= pins.until:
+                    if pins.hold(summary.start_timestamp):
                         unlisted.pop(summary.arn, None)
                         yield row_listed(summary)
         for key in unlisted:
@@ -261,6 +276,7 @@ class Run:
             max_items=self._order.max_items,
             format=self._order.format,
             payloads=self._order.payloads,
+            clock_skew_s=worth_saying(self._places.clock_skew.total_seconds()),
         )
 
     def _place_of(self, one: ExecutionRow | FunctionName) -> Place:
@@ -307,16 +323,36 @@ class Run:
     def _keep(self, reading: Reading, row: ExecutionRow, result: FetchResult) -> None:
         assert self._store is not None
         if isinstance(result, Failed):
-            self._store.fail(row, result.error)
+            self._store.fail(row, result.error, at=reading.opened.now())
             reading.failed += 1
         else:
-            self._store.add(row_read(row, result.state), result.state)
+            read = row_read(row, result.state)
+            self._store.add(read, result.state, at=reading.opened.now())
+            self.progress.unended += row.status in CLOSED and read.status not in CLOSED
+            self.progress.cut += sum(1 for each in result.state.operations if each.truncated)
             reading.read += 1
 
     def finish(self) -> Manifest:
         """Save all, and put the directory in order."""
         assert self._store is not None
-        return self._store.finish(complete=self.is_complete)
+        skew = self._places.clock_skew
+        return self._store.finish(complete=self.is_complete, clock_skew_s=skew.total_seconds())
+
+    def scope(self) -> Scope:
+        """What the run has looked at, and what it could not know of that."""
+        assert self._store is not None
+        assert self._pins is not None
+        lists = bool(self._pins.names)
+        return Scope(
+            since=self._pins.since if lists else None,
+            until=self._pins.until if lists else None,
+            statuses=self._order.statuses,
+            limit=self._order.limit,
+            sample=self._order.sample,
+            outdated=self._store.outdated(),
+            unended=self.progress.unended,
+            cut=self.progress.cut,
+        )
 
 
 def _listing(
@@ -325,6 +361,29 @@ def _listing(
     # A generator, so that whoever leaves it early can close it at once.
     listing = opened.client.list_executions(name.function, qualifier=name.qualifier, **options)
     return cast("AsyncGenerator[ExecutionSummary]", listing)
+
+
+async def _listed(
+    opened: Opened, name: FunctionName, statuses: tuple[str, ...], **options: Any
+) -> AsyncGenerator[ExecutionSummary]:
+    """The executions of a function that have one of these statuses, each once.
+
+    An execution whose status changes leaves the list of those that have it, and where markers
+    count places, one that is on no page yet moves to a page that was read. So that list is gone
+    through twice. One of all statuses shrinks at its end alone, where the oldest are forgotten.
+    """
+    if not statuses:
+        async with aclosing(_listing(opened, name, **options)) as listing:
+            async for summary in listing:
+                yield summary
+        return
+    seen: set[str] = set()
+    for _ in range(2):
+        async with aclosing(_listing(opened, name, statuses=statuses, **options)) as listing:
+            async for summary in listing:
+                if summary.arn not in seen:
+                    seen.add(summary.arn)
+                    yield summary
 
 
 def at_once(rate: float) -> int:

@@ -19,7 +19,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,7 +35,14 @@ from .compaction import compact
 from .errors import DirectoryError
 from .files import lock, new_file, sha256_of, temporary_name, writing
 from .journal import CLOSED, Counts, File, Journal, Read
-from .manifest import ContentDigest, Manifest, ManifestFile, check_version, read_manifest
+from .manifest import (
+    ContentDigest,
+    Manifest,
+    ManifestFile,
+    check_version,
+    read_manifest,
+    worth_saying,
+)
 from .parts import Parts
 from .rows import ExecutionRow, clean, microseconds, row_of, summary_of
 from .schema import FORMATS, PAYLOADS, SCHEMA_VERSION, TABLES, Format, Payloads, Table
@@ -209,17 +216,25 @@ class Store:
         self.save()
         return self._journal.counts()
 
+    def outdated(self) -> int:
+        """How many executions ran on when an earlier run read them; saves first."""
+        self.save()
+        return self._journal.outdated(self._began)
+
     # What was read
 
-    def add(self, row: ExecutionRow, state: ExecutionState) -> None:
-        """Take an execution with all its operations; from time to time this saves."""
+    def add(self, row: ExecutionRow, state: ExecutionState, *, at: datetime | None = None) -> None:
+        """Take an execution with all its operations; from time to time this saves.
+
+        `at` is when it was read, by the service's clock; otherwise by this machine's.
+        """
         encoded = encode(state, self.payloads)
         summary = summary_of(row, self.payloads) | {
             "operation_count": encoded.operations,
             "failed_count": encoded.failed,
             "retry_count": encoded.retries,
             "operations_sha256": encoded.sha256,
-            "read_at": _now(),
+            "read_at": microseconds(at or _now()),
         }
         arn = summary["arn"]
         self._failures.pop(arn, None)
@@ -229,10 +244,17 @@ class Store:
         self._bytes += encoded.size + _BYTES_OF_A_ROW
         self._save_if_due()
 
-    def fail(self, row: ExecutionRow, error: DurastateError, *, source: str = "history") -> None:
+    def fail(
+        self,
+        row: ExecutionRow,
+        error: DurastateError,
+        *,
+        source: str = "history",
+        at: datetime | None = None,
+    ) -> None:
         """Take note that an execution could not be read; what an earlier run read of it stays.
 
-        `source` is the call that failed.
+        `source` is the call that failed, `at` as in `add`.
         """
         summary = summary_of(row, self.payloads)
         kept = ("arn", "region", "account", "function", "version", "name", "status")
@@ -242,7 +264,7 @@ class Store:
             "code": None if code is None else clean(str(code)),
             "message": clean(str(error)),
             "source": source,
-            "failed_at": _now(),
+            "failed_at": microseconds(at or _now()),
         }
         self._first_of_part()
         self._failures[failure["arn"]] = failure
@@ -280,11 +302,12 @@ class Store:
 
     # The end of a run
 
-    def finish(self, *, complete: bool) -> Manifest:
+    def finish(self, *, complete: bool, clock_skew_s: float = 0.0) -> Manifest:
         """Save, put the tables in order, write the manifest, and say what it says.
 
         `complete` is False for a run that was broken off: the files are as good, and the same
         selection goes on where this one was. May be called again after more was added.
+        `clock_skew_s` is how far the service's clock is ahead of this machine's.
         """
         self.save()
         compact(self._journal, self._parts)
@@ -295,7 +318,7 @@ class Store:
             self._write_table("failures", digest.failures),
         ]
         self._journal.replace(old, new)
-        manifest = self._manifest(digest.hexdigest(), complete=complete)
+        manifest = self._manifest(digest.hexdigest(), complete=complete, clock_skew_s=clock_skew_s)
         self._write_manifest(manifest)
         if complete:
             self._journal.forget_plan()
@@ -323,13 +346,13 @@ class Store:
             file.commit()
         self._journal.keep(manifest=sha256, next_manifest=None)
 
-    def _manifest(self, digest: str, *, complete: bool) -> Manifest:
+    def _manifest(self, digest: str, *, complete: bool, clock_skew_s: float) -> Manifest:
         counts = self._journal.counts()
         files = sorted(self._journal.files(), key=lambda each: TABLES.index(each.table))
         return Manifest(
             schema_version=SCHEMA_VERSION,
             durastate=__version__,
-            written_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            written_at=(_now() + timedelta(seconds=clock_skew_s)).isoformat(timespec="seconds"),
             complete=complete,
             format=self.format,
             payloads=self.payloads,
@@ -337,6 +360,7 @@ class Store:
             executions=counts.read,
             operations=counts.operations,
             failures=counts.failed,
+            clock_skew_s=worth_saying(clock_skew_s),
             files=tuple(
                 ManifestFile(each.name, each.table, each.rows, each.stamp.size, each.stamp.sha256)
                 for each in files
@@ -387,5 +411,5 @@ def _settle(directory: Path, journal: Journal, format: Format, payloads: Payload
         raise DirectoryError(directory, f"{path.name} {what}, so nothing is added here")
 
 
-def _now() -> int:
-    return microseconds(datetime.now(timezone.utc)) or 0
+def _now() -> datetime:
+    return datetime.now(timezone.utc)

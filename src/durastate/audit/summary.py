@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,6 +80,25 @@ class Unread(NamedTuple):
     message: str
     executions: int
     samples: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What a run has looked at, and why that may be less than there is.
+
+    Times are the service's; `until` is None where no function was listed. `outdated` executions of
+    the directory were running when an earlier run read them; `unended` ones are listed as ended
+    and have histories without their end; `cut` operations lack payloads or parts of them.
+    """
+
+    since: datetime | None
+    until: datetime | None
+    statuses: tuple[str, ...]
+    limit: int | None
+    sample: int | None
+    outdated: int
+    unended: int
+    cut: int
 
 
 @dataclass(slots=True)

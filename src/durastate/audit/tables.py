@@ -50,6 +50,11 @@ _PAYLOADS_OF_ERROR = {
     "StackTrace": "stack_trace",
 }
 
+_COLUMNS_OF_TRUNCATED = {
+    **{member: (column,) for member, column in _PAYLOADS_OF_DETAILS.items()},
+    "Error": tuple(_PAYLOADS_OF_ERROR.values()),
+}
+
 #: What comes of reading a file that is damaged, whatever it holds now.
 DAMAGED = (pa.ArrowException, ValueError, TypeError, AttributeError, KeyError)
 
@@ -140,12 +145,21 @@ def _add_payloads(operations: Sequence[Operation], payloads: Payloads, found: Co
         if details is not None:
             held = _texts(details, _PAYLOADS_OF_DETAILS)
             held |= _texts(details.get("Error") or {}, _PAYLOADS_OF_ERROR)
+            if operation._rest is not None and payloads != "full":
+                _drop_cut(operation, held)
             for name, text in held.items():
                 for column, value in measures(name, text, payloads).items():
                     found[column][at] = value
         if payloads == "full":
             found["callback_id"][at] = details.get("CallbackId") if details else None
             found["other"][at] = _other(operation)
+
+
+def _drop_cut(operation: Operation, held: dict[str, str]) -> None:
+    """Keep no size and no hash of a part, which would be taken for those of the whole."""
+    for member in operation.truncated:
+        for name in _COLUMNS_OF_TRUNCATED.get(member, ()):
+            held.pop(name, None)
 
 
 def _texts(members: dict[str, Any], wanted: dict[str, str]) -> dict[str, str]:

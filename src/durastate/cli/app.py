@@ -590,8 +590,18 @@ def emulator(latency: float, **options: Any) -> None:
     is_flag=True,
     help="What reading without checkpoint tokens needs instead: to list, to describe, histories.",
 )
+@click.option(
+    "--audit",
+    is_flag=True,
+    help="What durastate audit needs instead: to list, histories, aliases, quotas.",
+)
 def policy(
-    *, functions: tuple[str, ...], region: str | None, account: str | None, without_tokens: bool
+    *,
+    functions: tuple[str, ...],
+    region: str | None,
+    account: str | None,
+    without_tokens: bool,
+    audit: bool,
 ) -> None:
     """Print the least IAM policy that durastate needs.
 
@@ -601,11 +611,11 @@ def policy(
     \b
     Examples:
       durastate policy --function order-flow --region eu-west-1 --account 123456789012
-      durastate policy --without-tokens
+      durastate policy --audit
     """
     from .policy import print_policy
 
-    print_policy(functions, region, account, without_tokens=without_tokens)
+    print_policy(functions, region, account, without_tokens=without_tokens, audit=audit)
 
 
 @commands.command()

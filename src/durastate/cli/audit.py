@@ -145,10 +145,8 @@ def check(job: Job) -> Checked:
         payloads=job.payloads,  # type: ignore[arg-type]
         **options,
     )
-    now = datetime.now(timezone.utc)
-    since, until = order.between(now)
-    if since is not None and since >= until:
-        raise Problem("--since: nothing starts both after it and before --until", USAGE)
+    with _empty_window():
+        order.check_window()
     return Checked(job, order, profiles, limit_s)
 
 
@@ -395,7 +393,7 @@ class Auditing:
     def _print_summary(self, manifest: Manifest) -> None:
         from durastate.audit.summary import summarise
 
-        from .audit_report import summary_lines
+        from .audit_report import clock_lines, scope_lines, summary_lines
 
         assert self._run is not None
         assert self._job.out is not None
@@ -407,6 +405,8 @@ class Auditing:
                 f"+ {progress.read:,} read + {progress.failed:,} failed + {left:,} not attempted"
             )
             click.echo(f"{self._requests:,} requests in {span(self._seconds)}")
+            for line in (*clock_lines(manifest.clock_skew_s), *scope_lines(self._run.scope())):
+                click.echo(line)
             for line in summary_lines(summarise(self._job.out)):
                 click.echo(line)
             click.echo(f"Digest: {manifest.digest}")
@@ -420,9 +420,20 @@ class Auditing:
 
 
 @contextmanager
+def _empty_window() -> Iterator[None]:
+    from durastate.audit.errors import EmptyWindowError
+
+    try:
+        yield
+    except EmptyWindowError:
+        text = "--since: nothing starts both after it and before --until, or now where it runs"
+        raise Problem(text, USAGE) from None
+
+
+@contextmanager
 def _problems() -> Iterator[None]:
     """A function that does not exist is the user's mistake; the rest ends as it does elsewhere."""
-    with directory_problems():
+    with directory_problems(), _empty_window():
         try:
             yield
         except FunctionNotFoundError as error:

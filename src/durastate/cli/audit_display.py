@@ -63,6 +63,7 @@ class AuditDisplay(Progress):
 
 def total(several: list[Statistics]) -> Statistics:
     """Of several clients together."""
-    fields = [each.name for each in dataclasses.fields(Statistics) if each.name != "transport"]
-    sums: dict[str, Any] = {name: sum(getattr(each, name) for each in several) for name in fields}
+    others = ("transport", "clock_skew_s")
+    names = [each.name for each in dataclasses.fields(Statistics) if each.name not in others]
+    sums: dict[str, Any] = {name: sum(getattr(each, name) for each in several) for name in names}
     return Statistics(**sums, transport=", ".join(sorted({each.transport for each in several})))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from durastate.audit.plan import Plan, Share
-from durastate.audit.summary import Summary
+from durastate.audit.summary import Scope, Summary
 from durastate.requests import GET_HISTORY
 
 from .plain import plain
@@ -21,6 +21,7 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         f"{plan.found:,} executions found: {plan.to_read:,} to read, {plan.already:,} read before. "
         f"Finding them took {plan.listings:,} requests."
     )
+    yield from clock_lines(plan.clock_skew_s)
     if not plan.to_read:
         return
     yield f"Reading takes about {plan.requests:,} requests of {GET_HISTORY}:"
@@ -52,6 +53,41 @@ def _pace(share: Share) -> str:
 
 def _size(count: float) -> str:
     return f"{count / 1e6:,.1f} MB" if count < 1e9 else f"{count / 1e9:,.1f} GB"
+
+
+def clock_lines(skew_s: int | None) -> Iterator[str]:
+    """Whose times they are, where that matters."""
+    if skew_s is not None:
+        how = "behind" if skew_s > 0 else "ahead of"
+        yield (
+            f"This machine's clock is {span(abs(skew_s))} {how} the service's. The service's "
+            f"counts: all times here are by it."
+        )
+
+
+def scope_lines(scope: Scope) -> Iterator[str]:
+    """What was looked at, and what may be missing from it."""
+    if scope.until is not None:
+        since = "" if scope.since is None else f"from {scope.since:%Y-%m-%d %H:%M:%S} "
+        statuses = f", with the status {' or '.join(scope.statuses)}" if scope.statuses else ""
+        limit = "" if scope.limit is None else f", the first {scope.limit:,} listed"
+        sample = "" if scope.sample is None else f", a sample of {scope.sample:,}"
+        yield (
+            f"Looked at: what started {since}up to {scope.until:%Y-%m-%d %H:%M:%S} UTC"
+            f"{statuses}{limit}{sample}"
+        )
+    if scope.outdated:
+        yield (
+            f"As an earlier run read them: {scope.outdated:,} executions that were running then. "
+            f"--refresh reads them anew"
+        )
+    if scope.unended:
+        yield (
+            f"Listed as ended, with a history that does not say so yet: {scope.unended:,} "
+            f"executions. The next run reads them again"
+        )
+    if scope.cut:
+        yield f"Cut off or left out by the service: payloads of {scope.cut:,} operations"
 
 
 def summary_lines(summary: Summary) -> Iterator[str]:

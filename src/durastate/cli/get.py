@@ -21,16 +21,16 @@ def run_get(
     print_one(
         connection,
         lambda client: client.get_state(ref, max_items=max_items),
-        lambda state: _print(state, output),
+        lambda state, skew_s: _print(state, output, skew_s),
         stat=stat,
     )
 
 
-def _print(state: ExecutionState, output: str) -> None:
+def _print(state: ExecutionState, output: str, skew_s: float) -> None:
     if output == "table":
-        from .tree import print_tree
+        from .tree import View, print_tree
 
-        print_tree(state)
+        print_tree(state, View(skew_s=skew_s))
     elif output == "json":
         _write(_indented(state))
     else:

@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 def print_one(
     connection: Connection,
     read: Callable[[StateClient], Awaitable[ExecutionState]],
-    show: Callable[[ExecutionState], None],
+    show: Callable[[ExecutionState, float], None],
     *,
     stat: bool,
 ) -> None:
-    """Show on stdout what is read; with `stat` say at the end what delayed it."""
+    """Show on stdout what is read; with `stat` say at the end what delayed it.
+
+    `show` is told how far the service's clock is ahead of this machine's.
+    """
     seen: list[Statistics] = []
 
     async def reading() -> ExecutionState:
@@ -36,7 +39,7 @@ def print_one(
     try:
         state = run(reading())
         with results():
-            show(state)
+            show(state, seen[0].clock_skew_s or 0.0)
     finally:
         if stat and seen:
             print_delays(seen[0])

@@ -9,6 +9,8 @@ not say in so many words which resource this one call takes.
 
 ListDurableExecutionsByFunction alone is authorized against the function's ARN as the request names
 it, so `NAME` for a request without a version and `NAME:VERSION` for one with it (same guide).
+An audit also asks what an alias points to, authorized against the function too, and Service Quotas,
+which knows no resource for that (Service Authorization Reference).
 """
 
 from __future__ import annotations
@@ -20,8 +22,11 @@ from typing import Any
 import click
 
 _WITH_TOKENS = "lambda:GetDurableExecutionState"
-_WITHOUT_TOKENS = ["lambda:GetDurableExecution", "lambda:GetDurableExecutionHistory"]
+_HISTORY = "lambda:GetDurableExecutionHistory"
+_WITHOUT_TOKENS = ["lambda:GetDurableExecution", _HISTORY]
 _LIST = "lambda:ListDurableExecutionsByFunction"
+_ALIAS = "lambda:GetAlias"
+_QUOTA = "servicequotas:GetServiceQuota"
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _VERSION = re.compile(r"[0-9]+|\$LATEST(?:\.PUBLISHED)?")
 _REGION = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-[0-9]+")
@@ -39,10 +44,17 @@ _PARTITIONS = {
 
 
 def print_policy(
-    functions: tuple[str, ...], region: str | None, account: str | None, *, without_tokens: bool
+    functions: tuple[str, ...],
+    region: str | None,
+    account: str | None,
+    *,
+    without_tokens: bool,
+    audit: bool,
 ) -> None:
     """Print it on stdout, as JSON."""
-    document = policy(functions, region, account, without_tokens=without_tokens)
+    if without_tokens and audit:
+        raise click.UsageError("give one of --without-tokens and --audit")
+    document = policy(functions, region, account, without_tokens=without_tokens, audit=audit)
     click.echo(json.dumps(document, indent=2))
 
 
@@ -52,18 +64,30 @@ def policy(
     account: str | None,
     *,
     without_tokens: bool = False,
+    audit: bool = False,
 ) -> dict[str, Any]:
-    """The policy document for these functions, by name or ARN; for all functions without any."""
+    """The policy document for these functions, by name or ARN; for all functions without any.
+
+    For reading with tokens, unless it is for what needs none, or for `durastate audit`.
+    """
     _check("--region", region, _REGION, "a Region such as eu-west-1")
     _check("--account", account, _ACCOUNT, "the twelve digits of an account")
     named = [_named(function, region, account) for function in functions]
     resources = [f"{start}{_executions(function)}" for start, function in named]
     if not resources:
         resources = [_arn(region, account, "*")]
-    if not without_tokens:
-        return _document(_statement(_WITH_TOKENS, resources))
     listed = [f"{start}{each}" for start, function in named for each in _requests(function)]
-    return _document(_statement(_WITHOUT_TOKENS, resources), _statement(_LIST, listed or resources))
+    if audit:
+        return _document(
+            _statement(_HISTORY, resources),
+            _statement([_LIST, _ALIAS], listed or resources),
+            _statement(_QUOTA, ["*"]),
+        )
+    if without_tokens:
+        return _document(
+            _statement(_WITHOUT_TOKENS, resources), _statement(_LIST, listed or resources)
+        )
+    return _document(_statement(_WITH_TOKENS, resources))
 
 
 def _document(*statements: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from .ending import COMPLETE, SOME_FAILED, USAGE, Problem
@@ -28,7 +29,7 @@ def show_history(
     print_one(
         connection,
         lambda client: client.get_state_from_history(arn, max_items=max_items),
-        lambda state: print_tree(state, view),
+        lambda state, skew_s: print_tree(state, replace(view, skew_s=skew_s)),
         stat=stat,
     )
     return COMPLETE

@@ -53,6 +53,7 @@ def _from_stdin(token: str | None) -> str:
     try:
         return sys.stdin.readline(_TOO_LONG)
     except OSError as error:
-        raise click.UsageError(f"--token -: cannot read stdin: {error.strerror}") from None
+        problem = f"--token -: cannot read stdin: {error.strerror}"
     except UnicodeDecodeError:
-        raise click.UsageError(_SOMETHING_ELSE) from None
+        problem = _SOMETHING_ELSE
+    raise click.UsageError(problem)  # Out here: the exception above holds what was read.

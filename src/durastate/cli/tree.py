@@ -49,12 +49,13 @@ class View:
     summed_up: bool = False
     status: str | None = None  # of the execution, where its operations do not say it
     read_at: datetime | None = None  # None: now
+    skew_s: float = 0.0  # how far the service's clock is ahead of this machine's
 
 
 def print_tree(state: ExecutionState, view: View | None = None) -> None:
     """Print it on stdout; into a file every column as wide as it needs."""
     view = view or View()
-    now = view.read_at.timestamp() if view.read_at else time.time()
+    now = view.read_at.timestamp() if view.read_at else time.time() + view.skew_s
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_OF_A_FILE)
     lines = list(_lines(state, view))
     cells = [_Cells(view.messages, now).of(line) for line in lines]

@@ -33,7 +33,7 @@ _AUTHORIZATION = re.compile(
 class Credentials:
     """Keys that the emulator accepts, plainly not AWS's; ``expires_at`` by the emulator's clock."""
 
-    access_key_id: str = "emulator-key"
+    access_key_id: str = field(default="emulator-key", repr=False)
     secret_access_key: str = field(default="emulator-secret", repr=False)
     session_token: str | None = field(default=None, repr=False)
     expires_at: datetime | None = None
