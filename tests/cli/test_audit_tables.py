@@ -79,11 +79,15 @@ def test_verify_names_what_is_wrong(invoke: Invoke, directory: Path) -> None:
 def test_what_is_no_audit_is_one_line(
     invoke: Invoke, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
-    for where in (tmp_path, tmp_path / "not there"):
+    (tmp_path / "file").write_text("mine")
+    for where, why in (
+        (tmp_path, "no manifest.json: no audit was written here"),
+        (tmp_path / "not there", "there is no such directory"),
+        (tmp_path / "file", "is no directory"),
+    ):
         done = invoke(command[0], where, *command[1:])
         assert (done.code, done.out) == (252, "")
-        assert done.err.startswith(f"durastate: {where}: no manifest.json")
-        assert len(done.err.splitlines()) == 1
+        assert done.err == f"durastate: {where}: {why}\n"
 
 
 def test_a_table_is_in_columns(invoke: Invoke, directory: Path) -> None:

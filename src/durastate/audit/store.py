@@ -31,11 +31,20 @@ from durastate.models import ExecutionState
 
 from . import journal as journals
 from . import manifest as manifests
+from . import scratch
 from .compaction import compact
 from .errors import DirectoryError
 from .files import lock, new_file, sha256_of, temporary_name, writing
 from .journal import CLOSED, Counts, File, Journal, Read
-from .manifest import ContentDigest, Manifest, ManifestFile, check_version, read_manifest
+from .kept import pins as pins_of
+from .manifest import (
+    MANIFEST_VERSION,
+    ContentDigest,
+    Manifest,
+    ManifestFile,
+    check_version,
+    read_manifest,
+)
 from .parts import Parts
 from .rows import ExecutionRow, clean, microseconds, row_of, summary_of
 from .schema import FORMATS, PAYLOADS, SCHEMA_VERSION, TABLES, Format, Payloads, Table
@@ -74,7 +83,7 @@ class Store:
         self._part_operations = part_operations
         self._clock = clock
         self._parts = Parts(directory, journal, format)
-        self._run = self._began = int(journal.setting("run") or 0) + 1
+        self._run = self._began = int(journal.settings().get("run", 0)) + 1
         self._reads: dict[str, tuple[Read, Encoded]] = {}
         self._failures: dict[str, dict[str, Any]] = {}
         self._operations = 0
@@ -107,6 +116,7 @@ class Store:
             in_use = _check_ours(directory)
         with ExitStack() as opened:
             opened.callback(os.close, lock(directory))
+            scratch.remove_left(directory)
             journal = opened.enter_context(closing(Journal(directory)))
             _settle(directory, journal, format, payloads)
             store = cls(
@@ -119,6 +129,43 @@ class Store:
                 clock=clock,
             )
             store._begin_run(in_use)
+            store._closing = opened.pop_all()
+        return store
+
+    @classmethod
+    def look(
+        cls,
+        directory: Path,
+        *,
+        format: Format = "parquet",  # noqa: A002
+        payloads: Payloads = "none",
+        refresh: bool = False,
+    ) -> Self | None:
+        """What `open` would find, for `needs` and `counts` alone: nothing is changed or removed.
+
+        None where nothing was begun. `DirectoryError` where `open` would refuse the directory.
+        """
+        if directory.exists() and not directory.is_dir():
+            raise DirectoryError(directory, "is no directory")
+        if not directory.exists():
+            return None
+        with writing(directory):
+            _check_ours(directory)
+        journal = Journal.look(directory)
+        if journal is None:
+            return None
+        with ExitStack() as opened:
+            opened.enter_context(closing(journal))
+            _check_settings(directory, journal.settings(), format, payloads)
+            store = cls(
+                directory,
+                journal,
+                format=format,
+                payloads=payloads,
+                refresh=refresh,
+                part_operations=_PART_OPERATIONS,
+                clock=time.monotonic,
+            )
             store._closing = opened.pop_all()
         return store
 
@@ -154,8 +201,8 @@ class Store:
         kept = self._journal.settings()
         if "pins" in kept and kept["selection"] == wanted:
             self._began = int(kept["began"])
-            found: dict[str, str] = orjson.loads(kept["pins"])
-            return found
+            with self._journal.checking():
+                return pins_of(kept["pins"])
         self._began = self._run
         self._journal.forget_plan()
         self._journal.keep(
@@ -327,6 +374,7 @@ class Store:
         counts = self._journal.counts()
         files = sorted(self._journal.files(), key=lambda each: TABLES.index(each.table))
         return Manifest(
+            manifest_version=MANIFEST_VERSION,
             schema_version=SCHEMA_VERSION,
             durastate=__version__,
             written_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -349,7 +397,7 @@ def _check_ours(directory: Path) -> set[str]:
 
     The files that its manifest names, if it has one.
     """
-    names = {each.name for each in directory.iterdir()}
+    names = {each.name for each in directory.iterdir() if not scratch.is_ours(each.name)}
     in_use: set[str] = set()
     if manifests.NAME in names:
         in_use = {each.name for each in read_manifest(directory).files}
@@ -368,6 +416,21 @@ def _settle(directory: Path, journal: Journal, format: Format, payloads: Payload
     if "schema_version" not in kept:
         journal.keep(schema_version=str(SCHEMA_VERSION), format=format, payloads=payloads)
         return
+    _check_settings(directory, kept, format, payloads)
+    path = directory / manifests.NAME
+    with writing(path):
+        temporary_name(path).unlink(missing_ok=True)
+
+
+def _check_settings(
+    directory: Path,
+    kept: Mapping[str, str],
+    format: Format,  # noqa: A002
+    payloads: Payloads,
+) -> None:
+    """Refuse what was begun otherwise, or has another manifest than the journal knows."""
+    if "schema_version" not in kept:
+        return
     check_version(directory, int(kept["schema_version"]))
     if (kept["format"], kept["payloads"]) != (format, payloads):
         raise DirectoryError(
@@ -377,8 +440,7 @@ def _settle(directory: Path, journal: Journal, format: Format, payloads: Payload
         )
     path = directory / manifests.NAME
     with writing(path):
-        temporary_name(path).unlink(missing_ok=True)
-        found = sha256_of(path) if path.exists() else None
+        found = sha256_of(path) if os.path.lexists(path) else None
     expected = {kept.get("manifest")}
     if "next_manifest" in kept:  # killed while it was being put in its place
         expected.add(kept["next_manifest"])

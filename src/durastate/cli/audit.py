@@ -10,7 +10,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -37,6 +37,7 @@ from .plain import plain
 from .progress import Absence, span
 from .refsfile import RefsFile
 from .running import on_signal, run, tune_collector
+from .signals import ends_tidily
 from .streams import results, say
 
 if TYPE_CHECKING:
@@ -232,19 +233,18 @@ def _store(job: Job) -> Iterator[Store | None]:
     """The directory, opened; none where a plan needs none."""
     from durastate.audit import Store
 
-    if job.out is None or (job.only_plan and not job.out.exists()):
+    if job.out is None:
         yield None
         return
-    with (
-        directory_problems(),
-        Store.open(
-            job.out,
-            format="jsonl" if job.format == "jsonl" else "parquet",
-            payloads=job.payloads,  # type: ignore[arg-type]
-            refresh=job.refresh,
-        ) as store,
-    ):
-        yield store
+    wanted: dict[str, Any] = {
+        "format": "jsonl" if job.format == "jsonl" else "parquet",
+        "payloads": job.payloads,
+        "refresh": job.refresh,
+    }
+    with directory_problems():
+        opened = (Store.look if job.only_plan else Store.open)(job.out, **wanted)
+        with opened or nullcontext() as store:
+            yield store
 
 
 class Auditing:
@@ -401,7 +401,7 @@ class Auditing:
         assert self._job.out is not None
         progress = self._run.progress
         left = progress.to_read - progress.read - progress.failed
-        with results():
+        with ends_tidily(), results():
             click.echo(
                 f"{progress.already + progress.to_read:,} found = {progress.already:,} read before "
                 f"+ {progress.read:,} read + {progress.failed:,} failed + {left:,} not attempted"
