@@ -298,6 +298,12 @@ class Journal:
             )
             database.executemany("DELETE FROM planned WHERE arn = ?", done)
 
+    def forgive(self, arn: str) -> None:
+        """Forget a failure, if there is one."""
+        if self.failed_in(arn) is not None:
+            with self._transaction() as database:
+                database.execute("DELETE FROM failure WHERE arn = ?", (arn,))
+
     def counts(self) -> Counts:
         """How many there are."""
         (found,) = self._rows(

@@ -271,7 +271,9 @@ class Auditing:
         with results():
             for line in plan_lines(plan):
                 click.echo(line)
-        return COMPLETE
+        assert self._run is not None
+        self._say_unlisted(self._run)
+        return SOME_FAILED if self._run.progress.unlisted else COMPLETE
 
     def audit(self) -> int:
         """The whole of it. A second Ctrl-C ends it wherever it is."""
@@ -296,7 +298,8 @@ class Auditing:
             manifest = self._run.finish()
         self._print_summary(manifest)
         if ending is None and manifest.complete:
-            return SOME_FAILED if self._run.progress.failed else COMPLETE
+            progress = self._run.progress
+            return SOME_FAILED if progress.failed or progress.unlisted else COMPLETE
         if ending is not None:
             say(f"durastate: {plain(message_of(ending))}")
         say(self._how_to_go_on())
@@ -322,10 +325,16 @@ class Auditing:
                     if not self._job.quiet:
                         for line in plan_lines(plan):
                             say(line)
+                        self._say_unlisted(audit)
                     await audit.read()
             finally:
                 self._seconds = clock() - began
                 self._requests = self._statistics(places).requests
+
+    @staticmethod
+    def _say_unlisted(audit: Run) -> None:
+        for name, error in audit.progress.unlisted.items():
+            say(plain(f"{name} cannot be listed, so that none of its executions is read: {error}"))
 
     def _places(self) -> Places:
         from durastate.audit.places import Places

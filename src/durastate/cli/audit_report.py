@@ -80,7 +80,9 @@ def summary_lines(summary: Summary) -> Iterator[str]:
             yield f"  {retried.retries:>9,}  {_text(retried.status)}  {_text(retried.arn)}"
     unread = sum(each.executions for each in summary.unread)
     if unread:
-        yield f"Could not be read: {unread:,} executions"
+        functions = sum(each.functions for each in summary.unread)
+        whole = f", and all of {functions:,} functions" if functions else ""
+        yield f"Could not be read: {unread - functions:,} executions{whole}"
         for each in summary.unread:
             code = "" if each.code is None else f" {_text(each.code)}"
             yield f"  {each.executions:>9,}  {_text(each.error)}{code}: {_text(each.message)}"

@@ -60,7 +60,10 @@ class LinesFile:
 
     @classmethod
     def reopen(cls, path: Path) -> LinesFile:
-        """A file that exists, to go on with; `FileNotFoundError` where there is none."""
+        """A file that exists, to go on with; `FileNotFoundError` where there is none.
+
+        Others could perhaps read it; from now on they cannot.
+        """
         try:
             descriptor = os.open(path, _REOPEN)
         except FileNotFoundError:
@@ -71,9 +74,18 @@ class LinesFile:
                     f"{plain(str(path))} is a link: name the file itself", USAGE
                 ) from None
             raise cannot("open", path, error) from None
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        try:
+            if not stat.S_ISREG(status.st_mode):
+                raise Problem(f"{plain(str(path))} is no regular file", USAGE)
+            if status.st_mode & 0o077:
+                os.fchmod(descriptor, 0o600)
+        except OSError as error:
             os.close(descriptor)
-            raise Problem(f"{plain(str(path))} is no regular file", USAGE)
+            raise cannot("open", path, error) from None
+        except Problem:
+            os.close(descriptor)
+            raise
         return cls._locked(path, descriptor)
 
     @classmethod
