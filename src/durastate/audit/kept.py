@@ -94,8 +94,9 @@ def summary(kind: Table, arn: object, data: object) -> dict[str, Any]:
     if not isinstance(members, dict) or members.get("arn") != text(arn):
         raise NotOurs("a row of another execution")
     kinds = _kinds(kind)
+    members = {name: value for name, value in members.items() if value is not None}
     for name, value in members.items():
-        if value is not None and not _is_of(kinds[name], value):
+        if not _is_of(kinds[name], value):
             raise NotOurs(f"{name} is none")
     text(members["status"] if kind == "executions" else "")
     _check_place(members)
