@@ -232,6 +232,25 @@ def test_json_of_every_kind_of_value(
 
 
 @pytest.mark.parametrize("output", ["table", "json", "csv"])
+def test_times_that_python_has_not_are_those_of_duckdb(
+    invoke: Invoke, directory: Path, output: str
+) -> None:
+    times = (
+        *("timestamp 'infinity'", "timestamptz '-infinity'", "date 'infinity'", "null::timestamp"),
+        *("timestamptz '20000-02-29 01:02:03.5'", "timestamp '0044-03-15 (BC) 10:00:00'"),
+        *("timestamp '294247-01-10 04:00:54.77'", "date '20000-12-31'"),
+        *("timestamp_s '20000-01-01'", "date '0044-03-15 (BC)'", "timestamp_ms '-infinity'"),
+    )
+    columns = ", ".join(f"{each} as c{at}" for at, each in enumerate(times))
+    texts = ", ".join(f"({each})::varchar as c{at}" for at, each in enumerate(times))
+    done = invoke("query", directory, f"select {columns}", "--format", output)
+    expected = invoke("query", directory, f"select {texts}", "--format", output)
+    assert (done.code, done.err, done.out) == (0, "", expected.out)
+    done = invoke("query", directory, "select [timestamp 'infinity']", "--format", output)
+    assert (done.code, len(done.err.splitlines())) == (252, 1)
+
+
+@pytest.mark.parametrize("output", ["table", "json", "csv"])
 def test_columns_of_one_name_are_all_there(invoke: Invoke, directory: Path, output: str) -> None:
     done = invoke("query", directory, "select 1 as a, 2 as a", "--format", output)
     assert done.code == 0

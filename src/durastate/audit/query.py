@@ -21,6 +21,7 @@ from .errors import DirectoryError, QueryError
 from .journal import Counts, Journal
 from .manifest import load_manifest, read_manifest
 from .schema import Payloads
+from .values import values_of
 
 __all__ = ["Answer", "QueryError", "Tables", "query", "tables"]
 
@@ -45,6 +46,11 @@ class Answer:
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         while (batch := self._aside.do(self._next)) is not None:
             yield batch
+
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        """The rows as values of Python's; a time that Python has not as DuckDB's text."""
+        for batch in self:
+            yield from zip(*map(values_of, batch.columns), strict=True)
 
     def _next(self) -> pa.RecordBatch | None:
         batch = next(self._reader, None)

@@ -81,8 +81,9 @@ def summary_lines(summary: Summary) -> Iterator[str]:
     unread = sum(each.executions for each in summary.unread)
     if unread:
         functions = sum(each.functions for each in summary.unread)
-        whole = f", and all of {functions:,} functions" if functions else ""
-        yield f"Could not be read: {unread - functions:,} executions{whole}"
+        noun = "function" if functions == 1 else "functions"
+        unlisted = f"; could not be listed: {functions:,} {noun}" if functions else ""
+        yield f"Could not be read: {unread - functions:,} executions{unlisted}"
         for each in summary.unread:
             code = "" if each.code is None else f" {_text(each.code)}"
             yield f"  {each.executions:>9,}  {_text(each.error)}{code}: {_text(each.message)}"

@@ -16,7 +16,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -24,9 +24,6 @@ from .extras import audit_extra, directory_problems, say_how_complete
 from .plain import plain, plain_json
 from .signals import ends_tidily
 from .streams import results
-
-if TYPE_CHECKING:
-    from durastate.audit.query import Answer
 
 _ROWS_TO_MEASURE = 1_000
 _WIDEST = 80
@@ -44,12 +41,7 @@ def run_query(directory: Path, sql: str, output: str, *, partial: bool) -> None:
         say_how_complete(opened.partial, is_complete=opened.is_complete)
         answer = opened.ask(sql)
         with results():
-            _PRINTERS[output](list(answer.schema.names), _rows(answer))
-
-
-def _rows(answer: Answer) -> Rows:
-    for batch in answer:
-        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+            _PRINTERS[output](list(answer.schema.names), answer.rows())
 
 
 def _print_table(names: list[str], rows: Rows) -> None:
