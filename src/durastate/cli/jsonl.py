@@ -60,10 +60,7 @@ class LinesFile:
 
     @classmethod
     def reopen(cls, path: Path) -> LinesFile:
-        """A file that exists, to go on with; `FileNotFoundError` where there is none.
-
-        Others could perhaps read it; from now on they cannot.
-        """
+        """A file that exists, to go on with; `FileNotFoundError` where there is none."""
         try:
             descriptor = os.open(path, _REOPEN)
         except FileNotFoundError:
@@ -74,18 +71,9 @@ class LinesFile:
                     f"{plain(str(path))} is a link: name the file itself", USAGE
                 ) from None
             raise cannot("open", path, error) from None
-        status = os.fstat(descriptor)
-        try:
-            if not stat.S_ISREG(status.st_mode):
-                raise Problem(f"{plain(str(path))} is no regular file", USAGE)
-            if status.st_mode & 0o077:
-                os.fchmod(descriptor, 0o600)
-        except OSError as error:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
-            raise cannot("open", path, error) from None
-        except Problem:
-            os.close(descriptor)
-            raise
+            raise Problem(f"{plain(str(path))} is no regular file", USAGE)
         return cls._locked(path, descriptor)
 
     @classmethod
@@ -99,6 +87,14 @@ class LinesFile:
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL):  # some file systems
                 raise
         return cls(path, descriptor)
+
+    def keep_from_others(self) -> None:
+        """Whoever could read it so far cannot open it any more."""
+        try:
+            if os.fstat(self._descriptor).st_mode & 0o077:
+                os.fchmod(self._descriptor, 0o600)
+        except OSError as error:
+            raise cannot("write", self.path, error) from None
 
     @property
     def is_empty(self) -> bool:
