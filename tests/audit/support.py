@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -90,6 +92,13 @@ def rows(directory: Path, name: str, *wanted: str) -> list[Any]:
 
 def names(directory: Path) -> set[str]:
     return {each.name for each in directory.iterdir()}
+
+
+def write_manifest(directory: Path, members: dict[str, Any]) -> None:
+    """A manifest by somebody who knows that it has a digest of its members, too."""
+    sealed = {name: value for name, value in members.items() if name != "manifest_sha256"}
+    sealed["manifest_sha256"] = sha256(orjson.dumps(sealed)).hexdigest()
+    (directory / "manifest.json").write_bytes(orjson.dumps(sealed))
 
 
 def only_its_own(directory: Path) -> bool:

@@ -122,14 +122,17 @@ def test_an_audit_of_nothing_can_be_asked(tmp_path: Path) -> None:
         assert asked(tmp_path / "a", f"select count(*) from {table}") == [(0,)]  # noqa: S608
 
 
-def test_nothing_is_left_in_the_temporary_folder(
-    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_a_query_puts_aside_is_in_the_directory_and_goes_with_it(
+    either: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with query(directory, "select * from operations order by id") as answer:
-        (scratch,) = tmp_path.iterdir()
-        assert scratch.stat().st_mode & 0o777 == 0o700
+    before = {path.name for path in either.iterdir()}
+    with query(either, "select * from operations order by id") as answer:
+        (folder,) = {path.name for path in either.iterdir()} - before
+        assert (either / folder).stat().st_mode & 0o777 == 0o700
+        assert list((either / folder).iterdir()) == []  # copies have no name
         assert sum(batch.num_rows for batch in answer) == 9
+    assert {path.name for path in either.iterdir()} == before
     assert list(tmp_path.iterdir()) == []
 
 

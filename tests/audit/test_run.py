@@ -23,7 +23,7 @@ from durastate import (
     RetryPolicy,
     StateClient,
 )
-from durastate.audit import Store
+from durastate.audit import DirectoryError, Store, verify
 from durastate.audit.functions import FunctionName, function_named, without_repetitions
 from durastate.audit.order import Order
 from durastate.audit.places import Place, Places, Rates
@@ -32,6 +32,8 @@ from durastate.audit.quotas import Facts, published
 from durastate.audit.run import Run, at_once
 from durastate.requests import GET_HISTORY, LIST_EXECUTIONS
 from durastate.testing import Asked, Response, ScriptedTransport, no_answer, service_error
+
+from .support import rows
 
 NOW = datetime(2026, 2, 1, tzinfo=timezone.utc)
 ORDERS = (FunctionName("orders"),)
@@ -437,23 +439,115 @@ def test_what_several_names_of_a_function_come_to_is_listed_once() -> None:
 # What is wrong
 
 
-def test_a_function_that_does_not_exist_leaves_the_unfinished_run_as_it_is(tmp_path: Path) -> None:
-    def missing(asked: Asked) -> Any:
-        if asked.arn == "nothing":
-            return service_error("ResourceNotFoundException", status=404)
+GONE = "ResourceNotFoundException"
+
+
+def without(*names: str, code: str = GONE) -> Script:
+    """Five executions of each function but these."""
+
+    def script(asked: Asked) -> Any:
+        if asked.operation == LIST_EXECUTIONS and asked.arn in names:
+            return service_error(code, status=404 if code == GONE else 403)
         return orders(5)(asked)
 
+    return script
+
+
+def test_functions_that_do_not_exist_leave_the_unfinished_run_as_it_is(tmp_path: Path) -> None:
     async def find(*names: str) -> None:
         with Store.open(tmp_path / "a") as store:
-            async with Service(missing).places() as places:
+            async with Service(without("nothing", "nobody")).places() as places:
                 order = Order(functions=tuple(map(FunctionName, names)))
                 await made(places, order, store).find(NOW)
 
     run(find("orders"))
     with pytest.raises(FunctionNotFoundError):
-        run(find("orders", "nothing"))
+        run(find("nothing", "nobody"))
     with Store.open(tmp_path / "a") as store:
         assert store.counts().planned == 5
+
+
+@pytest.mark.parametrize("code", [GONE, "AccessDeniedException"])
+def test_a_function_that_cannot_be_listed_is_a_failure_among_the_others(
+    tmp_path: Path, code: str
+) -> None:
+    order = Order(functions=(FunctionName("gone", "7"), *ORDERS))
+    made_run = audit(Service(without("gone", code=code)), tmp_path / "a", order)
+    assert made_run.is_complete
+    assert (made_run.progress.read, list(made_run.progress.unlisted)) == (5, ["gone:7"])
+    assert rows(tmp_path / "a", "failures", "arn", "function", "version", "code", "source") == [
+        ("gone:7", "gone", "7", code, "list")
+    ]
+    assert list(verify(tmp_path / "a")) == []
+    audit(Service(orders(5)), tmp_path / "a", order)
+    assert rows(tmp_path / "a", "failures") == []
+
+
+def test_a_function_that_is_deleted_while_it_is_listed_is_a_failure_too(tmp_path: Path) -> None:
+    asked_before: list[Asked] = []
+
+    def script(asked: Asked) -> Any:
+        if asked.operation == LIST_EXECUTIONS and asked.arn == "gone":
+            asked_before.append(asked)
+            if len(asked_before) > 1:
+                return service_error(GONE, status=404)
+        return orders(5)(asked)
+
+    order = Order(functions=(FunctionName("gone"), *ORDERS))
+    made_run = audit(Service(script), tmp_path / "a", order)
+    assert (made_run.progress.read, list(made_run.progress.unlisted)) == (5, ["gone"])
+
+
+def test_a_function_that_is_back_when_the_run_goes_on_is_listed(tmp_path: Path) -> None:
+    order = Order(functions=(FunctionName("back"), *ORDERS))
+    audit(Service(without("back")), tmp_path / "a", order, max_duration_s=0)
+    service = Service(orders(5))
+    audit(service, tmp_path / "a", order)
+    assert {each.arn for each in service.asked if each.operation == LIST_EXECUTIONS} == {
+        *("back", "orders")
+    }
+
+
+def test_an_alias_that_does_not_exist_is_a_failure_among_the_others(tmp_path: Path) -> None:
+    async def no_alias(name: FunctionName, _place: Place) -> list[FunctionName]:
+        if not name.is_alias:
+            return [name]
+        raise FunctionNotFoundError(
+            operation="GetAlias", arn=str(name), code=GONE, message="gone", status=404
+        )
+
+    order = Order(functions=(FunctionName("orders", "live"), *ORDERS, FunctionName("f", "live")))
+    service = Service(orders(5))
+
+    async def scenario() -> Run:
+        with Store.open(tmp_path / "a") as store:
+            async with service.places() as places:
+                made_run = Run(places, order, store, resolve=no_alias, clock=now)
+                await made_run.find(NOW)
+                await made_run.read()
+            made_run.finish()
+        return made_run
+
+    assert list(run(scenario()).progress.unlisted) == ["f:live"]
+
+
+@pytest.mark.parametrize(
+    "pins",
+    [
+        {},
+        {"functions": "a b", "until": "infinity"},
+        {"functions": "a/b", "until": "2026-01-01T00:00:00Z"},
+        {"functions": "a", "until": "2026-01-01T00:00:00"},
+        {"functions": "a", "until": "2026-01-01T00:00:00Z", "since": "x"},
+    ],
+)
+def test_a_journal_that_pins_a_run_to_nonsense_is_refused(tmp_path: Path, pins: Any) -> None:
+    order = Order(functions=ORDERS)
+    service = Service(orders(1))
+    with Store.open(tmp_path / "a") as store:
+        store.begin(order.selection() | service.places().selection(), pins)
+    with pytest.raises(DirectoryError, match=r"journal\.sqlite is damaged"):
+        audit(service, tmp_path / "a", order)
 
 
 def test_a_key_that_is_no_arn_is_refused_before_anything_is_kept_and_not_repeated(

@@ -100,6 +100,6 @@ def test_what_could_not_be_read_is_told_by_its_reason(tmp_path: Path) -> None:
         store.fail(row(5), denied)
         store.finish(complete=True)
     assert summarise(tmp_path / "a").unread == [
-        Unread("DecodingError", None, str(failure()), 4, [arn(0), arn(1), arn(2)]),
-        Unread("AccessDeniedError", "AccessDeniedException", str(denied), 1, [arn(5)]),
+        Unread("DecodingError", None, str(failure()), 4, 0, [arn(0), arn(1), arn(2)]),
+        Unread("AccessDeniedError", "AccessDeniedException", str(denied), 1, 0, [arn(5)]),
     ]

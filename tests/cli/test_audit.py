@@ -189,6 +189,34 @@ def test_plan_says_what_it_costs_and_asks_for_no_history(
     assert {each.call for each in service.log} == {Call.LIST}
 
 
+def test_a_plan_removes_and_changes_nothing(invoke: Invoke, out: Path) -> None:
+    with Store.open(out) as store:
+        add(store, 1)
+        store.save()
+        _, name = store._journal.announce("operations", "parquet")
+    (out / name).write_text("left over by a run that was killed")
+    (out / ".manifest.json.tmp").write_text("the same")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert invoke("audit", "order-flow", "--plan", "-o", out).code == 0
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_function_that_does_not_exist_ends_no_audit_of_others(invoke: Invoke, out: Path) -> None:
+    done = invoke("audit", "order-flow", "gone", "--plan", "-o", out)
+    assert (done.code, "8 executions found" in done.out) == (2, True)
+    assert done.err.startswith("gone cannot be listed, so that none of its executions is read: ")
+    done = invoke("audit", "order-flow", "gone", "-o", out, "--quiet")
+    assert (done.code, done.err) == (2, "")
+    assert done.out.startswith("8 found = 0 read before + 8 read + 0 failed + 0 not attempted\n")
+    assert "Could not be read: 0 executions; could not be listed: 1 function\n" in done.out
+    assert rows(out, "select arn, error, source from failures") == [
+        ("gone", "FunctionNotFoundError", "list")
+    ]
+    assert read_manifest(out).complete
+    done = invoke("audit", "gone", "-o", out)
+    assert (done.code, "there is no such function" in done.err) == (252, True)
+
+
 def test_the_plan_is_shown_before_a_run_unless_it_is_quiet(invoke: Invoke, tmp_path: Path) -> None:
     done = invoke("audit", "order-flow", "-o", tmp_path / "a")
     assert done.err.startswith("8 executions found: 8 to read, 0 read before.")

@@ -17,9 +17,10 @@ import pytest
 from audit.support import add, failure, row, state, step
 
 from durastate.audit import Store
+from durastate.cli.signals import ends_tidily
 
 from .conftest import Invoke
-from .support import environment, finish, start
+from .support import environment, finish, mode, start, wait_until
 
 # Names that others have given.
 NAMES = (
@@ -79,11 +80,89 @@ def test_verify_names_what_is_wrong(invoke: Invoke, directory: Path) -> None:
 def test_what_is_no_audit_is_one_line(
     invoke: Invoke, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
-    for where in (tmp_path, tmp_path / "not there"):
+    (tmp_path / "file").write_text("mine")
+    for where, why in (
+        (tmp_path, "no manifest.json: no audit was written here"),
+        (tmp_path / "not there", "there is no such directory"),
+        (tmp_path / "file", "is no directory"),
+    ):
         done = invoke(command[0], where, *command[1:])
         assert (done.code, done.out) == (252, "")
-        assert done.err.startswith(f"durastate: {where}: no manifest.json")
-        assert len(done.err.splitlines()) == 1
+        assert done.err == f"durastate: {where}: {why}\n"
+
+
+@pytest.fixture(params=["parquet", "jsonl"])
+def killed(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A first audit that was killed: read in several parts, one twice, one not read yet."""
+    made = tmp_path / "killed"
+    with Store.open(made, format=request.param, part_operations=3) as store:
+        store.begin({}, {})
+        store.plan(row(number) for number in (1, 2, 5))
+        add(store, 1)
+        add(store, 2, status="RUNNING")
+        add(store, 2, 4, status="RUNNING")
+        store.fail(row(3), failure())
+        store.save()
+    return made
+
+
+SAVED = (
+    "Partial: 2 executions are saved, 1 could not be read, 1 are planned and not read yet; what "
+    "is not listed yet is not counted.\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ("table", "n  m  partial\n-  -  -------\n2  7  true\n"),
+        ("json", '[\n{"n": 2, "m": 7, "partial": true}\n]\n'),
+        ("csv", "n,m,partial\n2,7,true\n"),
+    ],
+)
+def test_what_an_audit_that_was_killed_has_saved_is_read_on_demand_and_marked(
+    invoke: Invoke, killed: Path, output: str, expected: str
+) -> None:
+    sql = "select count(distinct arn) as n, count(*) as m from operations"
+    done = invoke("query", killed, sql, "--partial", "--format", output)
+    assert (done.code, done.out, done.err) == (0, expected, SAVED)
+    done = invoke("query", killed, "select 1 from failures", "--partial", "--format", output)
+    assert (done.code, "partial" in done.out) == (0, True)
+
+
+def test_show_reads_what_was_saved_and_says_so(invoke: Invoke, killed: Path) -> None:
+    done = invoke("show", killed, "order-2", "--partial")
+    assert (done.code, done.err) == (0, SAVED)
+    assert done.out.startswith("Partial: ")
+    assert "4 operations" in done.out
+
+
+@pytest.mark.parametrize(
+    "command", [("verify",), ("query", "select 1"), ("show", "order-1")], ids=lambda each: each[0]
+)
+def test_an_audit_that_was_killed_is_told_from_none(
+    invoke: Invoke, killed: Path, command: tuple[str, ...]
+) -> None:
+    done = invoke(command[0], killed, *command[1:])
+    assert (done.code, done.out, len(done.err.splitlines())) == (252, "", 1)
+    assert "the first audit here has not come to its end. The same command goes on" in done.err
+    assert "--partial" in done.err
+
+
+def test_partial_needs_an_audit_that_was_begun(invoke: Invoke, tmp_path: Path) -> None:
+    for where, why in ((tmp_path, "no audit was written here"), (tmp_path / "x", "no such")):
+        done = invoke("query", where, "select 1", "--partial")
+        assert (done.code, done.out, why in done.err) == (252, "", True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_was_broken_off_is_not_taken_for_all(invoke: Invoke, tmp_path: Path) -> None:
+    with Store.open(tmp_path / "a") as store:
+        add(store, 1)
+        store.finish(complete=False)
+    for command in (("query", "select 1"), ("show", "order-1")):
+        done = invoke(command[0], tmp_path / "a", *command[1:])
+        assert (done.code, done.err.startswith("The run was broken off")) == (0, True)
 
 
 def test_a_table_is_in_columns(invoke: Invoke, directory: Path) -> None:
@@ -153,6 +232,25 @@ def test_json_of_every_kind_of_value(
 
 
 @pytest.mark.parametrize("output", ["table", "json", "csv"])
+def test_times_that_python_has_not_are_those_of_duckdb(
+    invoke: Invoke, directory: Path, output: str
+) -> None:
+    times = (
+        *("timestamp 'infinity'", "timestamptz '-infinity'", "date 'infinity'", "null::timestamp"),
+        *("timestamptz '20000-02-29 01:02:03.5'", "timestamp '0044-03-15 (BC) 10:00:00'"),
+        *("timestamp '294247-01-10 04:00:54.77'", "date '20000-12-31'"),
+        *("timestamp_s '20000-01-01'", "date '0044-03-15 (BC)'", "timestamp_ms '-infinity'"),
+    )
+    columns = ", ".join(f"{each} as c{at}" for at, each in enumerate(times))
+    texts = ", ".join(f"({each})::varchar as c{at}" for at, each in enumerate(times))
+    done = invoke("query", directory, f"select {columns}", "--format", output)
+    expected = invoke("query", directory, f"select {texts}", "--format", output)
+    assert (done.code, done.err, done.out) == (0, "", expected.out)
+    done = invoke("query", directory, "select [timestamp 'infinity']", "--format", output)
+    assert (done.code, len(done.err.splitlines())) == (252, 1)
+
+
+@pytest.mark.parametrize("output", ["table", "json", "csv"])
 def test_columns_of_one_name_are_all_there(invoke: Invoke, directory: Path, output: str) -> None:
     done = invoke("query", directory, "select 1 as a, 2 as a", "--format", output)
     assert done.code == 0
@@ -189,6 +287,80 @@ def test_ctrl_c_ends_a_long_query(directory: Path) -> None:
     process.send_signal(signal.SIGINT)
     done = finish(process)
     assert (done.code, done.err.strip()) == (130, "durastate: interrupted")
+
+
+LONG = bool(os.environ.get("DURASTATE_LONG"))
+SIGNALS = (signal.SIGTERM, *(signal.SIGHUP, signal.SIGUSR1, signal.SIGALRM) * LONG)
+
+
+@pytest.fixture
+def secrets_in_lines(tmp_path: Path) -> Path:
+    with Store.open(tmp_path / "lines", format="jsonl", payloads="full") as store:
+        add(store, 1)
+        store.finish(complete=True)
+    return tmp_path / "lines"
+
+
+def query_for_long(directory: Path, temporary: Path) -> subprocess.Popen[bytes]:
+    """A query that has opened the tables and goes on."""
+    temporary.mkdir(exist_ok=True)
+    env = environment("", TMPDIR=str(temporary))
+    sql = "select max(a.range * b.range) from range(1000000) a, range(10000000) b"
+    process = start("query", directory, sql, env=env)
+    wait_until(lambda: any(directory.glob(".query-*")), process)
+    return process
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_nothing_of_a_query_stays_behind_a_signal(
+    secrets_in_lines: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    before = {path.name for path in secrets_in_lines.iterdir()}
+    process = query_for_long(secrets_in_lines, tmp_path / "temporary")
+    process.send_signal(number)
+    done = finish(process)
+    assert (done.code, done.out) == (-number, "")
+    assert {path.name for path in secrets_in_lines.iterdir()} == before
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_what_sigkill_leaves_of_a_query_is_private_and_goes_at_the_next_opening(
+    invoke: Invoke, secrets_in_lines: Path, tmp_path: Path
+) -> None:
+    before = {path.name for path in secrets_in_lines.iterdir()}
+    process = query_for_long(secrets_in_lines, tmp_path / "temporary")
+    (folder,) = secrets_in_lines.glob(".query-*")
+    assert invoke("query", secrets_in_lines, "select 1").code == 0
+    assert folder.exists()  # it is in use
+    process.kill()
+    finish(process)
+    assert list((tmp_path / "temporary").iterdir()) == []
+    assert (mode(folder), list(folder.iterdir())) == ("700", [])
+    (folder / "duckdb_temp_storage_DEFAULT-0.tmp").write_text("spilled")
+    assert invoke("query", secrets_in_lines, "select 1").code == 0
+    assert {path.name for path in secrets_in_lines.iterdir()} == before
+
+
+def test_what_is_written_meanwhile_is_private_and_the_first_signal_is_the_last(
+    tmp_path: Path,
+) -> None:
+    def interrupted_and_terminated() -> None:
+        with ends_tidily():
+            (tmp_path / "aside").write_text("payload")
+            try:
+                signal.raise_signal(signal.SIGINT)
+            finally:
+                signal.raise_signal(signal.SIGTERM)
+
+    handler, mask = signal.getsignal(signal.SIGTERM), os.umask(0o022)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            interrupted_and_terminated()
+        assert mode(tmp_path / "aside") == "600"
+        assert signal.getsignal(signal.SIGTERM) is handler
+        assert os.umask(0o022) == 0o022
+    finally:
+        os.umask(mask)
 
 
 def wait_until_busy(process: subprocess.Popen[bytes]) -> None:

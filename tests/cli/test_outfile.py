@@ -17,6 +17,7 @@ from promises.hostile import written as as_json
 
 from durastate import decode_page
 from durastate.cli.ending import OTHER, USAGE, Problem
+from durastate.cli.failures import FailuresFile
 from durastate.cli.jsonl import LinesFile
 from durastate.cli.outfile import OutFile
 from durastate.models import ExecutionState, dump_json
@@ -82,6 +83,41 @@ def test_a_link_to_nowhere_is_not_followed(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
+@pytest.mark.parametrize("kind", ["states", "nothing"])
+def test_a_link_is_not_followed_by_a_resumed_run(tmp_path: Path, kind: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    if kind == "states":
+        written(elsewhere, "a:1")
+    (tmp_path / "out").symlink_to(elsewhere)
+    with pytest.raises(Problem, match="is a link"):
+        OutFile.open(tmp_path / "out", payloads="full", resume=True)
+    assert elsewhere.exists() == (kind == "states")
+
+
+@pytest.mark.parametrize("kind", ["failures", "nothing"])
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_link_in_the_place_of_the_failures_is_refused_and_stays(
+    tmp_path: Path, kind: str, resume: bool
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    if kind == "failures":
+        elsewhere.write_text('{"line":1}\n')
+    link = tmp_path / "out.failures.jsonl"
+    link.symlink_to(elsewhere)
+    with pytest.raises(Problem):
+        FailuresFile(tmp_path / "out", resume=resume)
+    assert link.is_symlink()
+    assert elsewhere.exists() == (kind == "failures")
+
+
+def test_a_resumed_file_that_others_could_read_is_for_its_owner_again(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    written(path, "a:1")
+    path.chmod(0o666)
+    OutFile.open(path, payloads="full", resume=True).close(finished=True)
+    assert mode(path) == "600"
+
+
 def test_resuming_knows_what_is_there_and_appends(tmp_path: Path) -> None:
     path = tmp_path / "out"
     written(path, "a:1", 'a:"2\\\n')
@@ -122,11 +158,13 @@ def test_resuming_a_file_that_is_one_torn_line(tmp_path: Path, kept: int) -> Non
         b"hello\n",
         b'{"arn":"a:1","checkpoint_token":"x"}\n',
         b'{"arn":"a:1","source":"state","operations":[]}\n{"other":1}\n',
+        b'{"arn":"a:1","source":"state","operations":[]}\nmy notes',
+        b'{"arn":"\\x","source":"state","operations":[]}\n',
+        b'{"arn":"\xff","source":"state","operations":[]}\n',
+        b'{"arn":"a:1","source":"state","payloads":"some","operations":[]}\n',
         b'{"arn":"a:1","source":"state","operations":[]\n',
         b'{"arn":"a:1","source":"state","operations":[]}\nhello',
-        b'{"arn":"\\x","source":"state","operations":[]}\n',
         b'{"arn":"\\ud800","source":"state","operations":[]}\n',
-        b'{"arn":"\xff","source":"state","operations":[]}\n',
         b'{"arn":"%b","source":"state","operations":[]}\n' % (b"a" * 20_000),
         b"\n",
     ],

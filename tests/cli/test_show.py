@@ -247,7 +247,7 @@ def test_a_state_comes_back_as_it_was_but_for_payloads(tmp_path: Path) -> None:
     for each in wire:
         each.get("StepDetails", {}).pop("Result", None)
         each.get("StepDetails", {}).get("Error", {}).pop("ErrorMessage", None)
-    (kept,) = find(tmp_path / "a", arn(1))
+    (kept,) = find(tmp_path / "a", arn(1)).found
     assert kept.state == state(1, wire, source="state")
     assert (kept.arn, kept.status, kept.failure) == (arn(1), "RUNNING", None)
     assert kept.read_at is not None

@@ -47,7 +47,7 @@ def _rewrite(
             for lines in lines_of(path, arns):
                 new.copy(lines)
     else:
-        for piece in _regrouped(_live_pieces(sources())):
+        for piece in _regrouped(live_pieces(sources())):
             new.write(piece)
 
 
@@ -76,7 +76,8 @@ def _worth_it(group: list[File], live: Mapping[int, int]) -> Iterator[list[File]
         yield group
 
 
-def _live_pieces(sources: Iterable[tuple[Path, list[str] | None]]) -> Iterator[pa.Table]:
+def live_pieces(sources: Iterable[tuple[Path, list[str] | None]]) -> Iterator[pa.Table]:
+    """The rows of parts; with ARNs, of those executions alone."""
     for path, arns in sources:
         wanted = None if arns is None else pa.array(arns, pa.string())
         for piece in pieces(path, "operations"):

@@ -1,4 +1,4 @@
-"""What is wrong with an audit's directory: one line each, and nothing has been overwritten."""
+"""What is wrong with an audit's directory, or with a question to it: one line each."""
 
 from __future__ import annotations
 
@@ -32,3 +32,7 @@ class WriteError(DurastateError):
             f"cannot write {path}: {reason}. What was saved before is safe: the same command "
             f"goes on with it"
         )
+
+
+class QueryError(DurastateError):
+    """DuckDB refuses the query, or it is none that only reads."""

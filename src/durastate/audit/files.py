@@ -2,6 +2,9 @@
 
 A new file is written under a temporary name, forced to the disk, renamed, and its folder forced
 too: whatever happens in between, nothing torn ever stands under the name.
+
+A directory may have been prepared by somebody else. So a name that a file of it says is believed
+only in the form that this module writes, and a symbolic link in the directory is never followed.
 """
 
 from __future__ import annotations
@@ -10,14 +13,17 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from .errors import DirectoryError, WriteError
 
 _PIECE = 1 << 20
+_TABLE_FILE = re.compile(r"(executions|operations|failures)-[0-9]{6,15}\.(parquet|jsonl)")
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL)  # some file systems
 _NOT_HERE = (errno.EINVAL, errno.ENOTSUP)  # a file system that cannot force a folder to the disk
 
@@ -30,6 +36,53 @@ class Stamp(NamedTuple):
     mtime_ns: int
 
 
+def table_file(table: str, number: int, extension: str) -> str:
+    """The name of a table's file."""
+    return f"{table}-{number:06d}.{extension}"
+
+
+def is_table_file(name: object, table: str | None = None, extension: str | None = None) -> bool:
+    """Whether `table_file` makes such names, for this table and extension where they are given."""
+    found = _TABLE_FILE.fullmatch(name) if isinstance(name, str) else None
+    return found is not None and table in (None, found[1]) and extension in (None, found[2])
+
+
+class NotRegular(OSError):
+    """What should be a file of the directory is a link, a pipe or something else."""
+
+
+def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
+    """A descriptor of a regular file; `NotRegular` for a link, a pipe and whatever else it is."""
+    flags |= os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # so that nobody waits for a pipe
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EMLINK):
+            raise NotRegular(error.errno, "is a symbolic link, and none is followed here") from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NotRegular(errno.EINVAL, "is no regular file")
+    return descriptor
+
+
+def open_own(path: Path, *, create: bool = False) -> int:
+    """The same to write to, and from now on for its owner alone."""
+    descriptor = open_regular(path, os.O_RDWR | (os.O_CREAT if create else 0))
+    try:
+        if os.fstat(descriptor).st_mode & 0o077:
+            os.fchmod(descriptor, 0o600)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def opened(path: Path) -> BinaryIO:
+    """A regular file to read; as `open_regular`."""
+    return os.fdopen(open_regular(path), "rb")
+
+
 class NewFile:
     """A file to write to, for pyarrow and for us, that its owner alone can read."""
 
@@ -38,8 +91,10 @@ class NewFile:
         self._temporary = temporary_name(path)
         self._hash = hashlib.sha256()
         self._size = 0
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         with writing(path):
+            # What a run that was killed has left, or a link, also a hard one, to something else.
+            self._temporary.unlink(missing_ok=True)
             self._descriptor = os.open(self._temporary, flags, 0o600)
             os.fchmod(self._descriptor, 0o600)
         self._is_over = False
@@ -111,6 +166,8 @@ def writing(path: Path) -> Iterator[None]:
     """An error of the disk in the block becomes the one clear line."""
     try:
         yield
+    except NotRegular as error:
+        raise DirectoryError(path.parent, f"{path.name} {error.strerror}") from None
     except OSError as error:
         raise WriteError(path, error.strerror or str(error)) from None
 
@@ -130,7 +187,7 @@ def sync_folder(folder: Path) -> None:
 def sha256_of(path: Path) -> str:
     """Of a file's content."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with opened(path) as file:
         while piece := file.read(_PIECE):
             digest.update(piece)
     return digest.hexdigest()
@@ -140,7 +197,7 @@ def lock(directory: Path) -> int:
     """Keep other runs out of a directory for as long as the descriptor is open."""
     path = directory / "lock"
     with writing(path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = open_own(path, create=True)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

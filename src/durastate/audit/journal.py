@@ -7,29 +7,38 @@ execution is in one part at a time: entering it again moves it, and its old rows
 
 It holds ARNs, names, statuses and counts; of payloads only what `--payloads` puts into the
 `executions` table, and no callback id ever.
+
+A directory may have been prepared by somebody else, so every value is checked as it is read.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import orjson
 
+from . import kept
 from .errors import DirectoryError, WriteError
-from .files import Stamp
-from .schema import Table
+from .files import Stamp, open_own, opened, table_file, writing
+from .schema import FORMATS, Table
 
 NAME = "journal.sqlite"
-NAMES = (NAME, f"{NAME}-wal", f"{NAME}-shm", f"{NAME}-journal")
+_ROLLBACK = f"{NAME}-journal"
+NAMES = (NAME, f"{NAME}-wal", f"{NAME}-shm", _ROLLBACK)
+_USE_ANOTHER = "choose another directory"
 #: Executions of which nothing more is to come.
 CLOSED = frozenset(("SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED"))
 
 _PAGE = 500
+# The last bytes of a rollback journal that names a second file, which SQLite would then remove.
+_NAMES_ANOTHER = bytes.fromhex("d9d505f920a163d7")
 _SCHEMA = """
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE planned (number INTEGER PRIMARY KEY, arn TEXT UNIQUE NOT NULL, summary BLOB NOT NULL);
@@ -80,14 +89,14 @@ class Journal:
     """An open journal. Every method that changes something is one transaction."""
 
     def __init__(self, directory: Path) -> None:
-        path = directory / NAME
         self._directory = directory
-        self._path = path
-        with self._trouble():
+        self._path = directory / NAME
+        self._only_looks = False
+        self._check_files()
+        with writing(self._path):
             # SQLite gives the files beside it the same mode.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-            # Not bound to a thread, so that a caller may write in one; never in two at once.
-            self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            os.close(open_own(self._path, create=True))
+        self._connect()
         try:
             with self._trouble():
                 self._database.execute("PRAGMA journal_mode = WAL")
@@ -97,28 +106,97 @@ class Journal:
             self.close()
             raise
 
+    @classmethod
+    def look(cls, directory: Path) -> Self | None:
+        """The journal as it is at this moment, to read alone; None where nothing was begun.
+
+        Another process may go on writing it.
+        """
+        journal = cls.__new__(cls)
+        journal._directory = directory
+        journal._path = directory / NAME
+        journal._only_looks = True
+        journal._check_files()
+        if not journal._path.exists():
+            return None
+        journal._connect()
+        try:
+            with journal._trouble():
+                journal._database.execute("PRAGMA query_only = ON")
+                journal._database.execute("BEGIN")
+                if journal._is_begun():
+                    return journal
+        except BaseException:
+            journal.close()
+            raise
+        journal.close()
+        return None
+
+    def _connect(self) -> None:
+        with self._trouble():
+            # Not bound to a thread, so that a caller may write in one; never in two at once.
+            self._database = sqlite3.connect(
+                self._path, isolation_level=None, check_same_thread=False
+            )
+
     def close(self) -> None:
         self._database.close()
 
+    def _check_files(self) -> None:
+        """Refuse what would lead SQLite elsewhere, or keep it waiting.
+
+        They are not opened: to close a file gives up the locks that this process has on it.
+        """
+        for name in NAMES:
+            path = self._directory / name
+            if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+                raise DirectoryError(self._directory, f"{name} is no regular file")
+        path = self._directory / _ROLLBACK
+        if path.exists():
+            with writing(path), opened(path) as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - len(_NAMES_ANOTHER)))
+                if file.read() == _NAMES_ANOTHER:
+                    raise self._damaged(f"{_ROLLBACK} names another file")
+
+    def _is_begun(self) -> bool:
+        """Whether it has its tables. They are ours to the letter: no view, no trigger."""
+        found = self._database.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+        if found and set(found) != _tables():
+            if ("setting", "table") not in {(name, kind) for kind, name, _ in found}:
+                raise DirectoryError(self._directory, f"{NAME} is no journal of an audit")
+            raise self._damaged("its tables are others")
+        return bool(found)
+
     def _create(self) -> None:
-        tables = "SELECT count(*), total(name = 'setting') FROM sqlite_master"
-        count, ours = self._row(tables)
-        if count == 0:
+        if not self._is_begun():
             # One transaction, so that a journal that was begun is empty or complete.
             self._database.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
-        elif not ours:
-            raise DirectoryError(self._directory, f"{NAME} is no journal of an audit")
+
+    def _damaged(self, why: str) -> DirectoryError:
+        return DirectoryError(self._directory, f"{NAME} is damaged ({why}): {_USE_ANOTHER}")
 
     @contextmanager
     def _trouble(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.OperationalError as error:
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+            if code == sqlite3.SQLITE_ERROR:  # nothing of the disk's
+                raise self._damaged(str(error)) from None
+            if self._only_looks:
+                raise DirectoryError(self._directory, f"cannot read {NAME}: {error}") from None
             raise WriteError(self._path, str(error)) from None
         except sqlite3.DatabaseError as error:
-            raise DirectoryError(self._directory, f"{NAME} is damaged: {error}") from None
-        except OSError as error:
-            raise WriteError(self._path, error.strerror or str(error)) from None
+            raise self._damaged(str(error)) from None
+
+    @contextmanager
+    def checking(self) -> Iterator[None]:
+        """The block interprets what it has read; where that fails the journal is damaged."""
+        try:
+            yield
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
+            why = str(error) if isinstance(error, kept.NotOurs) else "a value that is none of ours"
+            raise self._damaged(why) from None
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -132,25 +210,16 @@ class Journal:
                     self._database.execute("ROLLBACK")
                 raise
 
-    def _one(self, query: str, *values: Any) -> Any:
-        row = self._row(query, *values)
-        return None if row is None else row[0]
-
-    def _row(self, query: str, *values: Any) -> Any:
+    def _rows(self, query: str, *values: Any) -> list[Any]:
         with self._trouble():
-            return self._database.execute(query, values).fetchone()
+            return self._database.execute(query, values).fetchall()
 
     # Settings
 
-    def setting(self, name: str) -> str | None:
-        """What was kept under a name."""
-        value: str | None = self._one("SELECT value FROM setting WHERE name = ?", name)
-        return value
-
     def settings(self) -> dict[str, str]:
         """All that was kept."""
-        with self._trouble():
-            return dict(self._database.execute("SELECT name, value FROM setting").fetchall())
+        with self.checking():
+            return kept.settings(dict(self._rows("SELECT name, value FROM setting")))
 
     def keep(self, **settings: str | None) -> None:
         """Keep settings; None forgets one."""
@@ -165,25 +234,28 @@ class Journal:
 
     def known(self, arn: str) -> tuple[str, int] | None:
         """Status and run of an execution that was read."""
-        row: tuple[str, int] | None = self._row(
-            "SELECT status, run FROM execution WHERE arn = ?", arn
-        )
-        return row
+        for status, run in self._rows("SELECT status, run FROM execution WHERE arn = ?", arn):
+            with self.checking():
+                return kept.text(status), kept.count(run)
+        return None
 
     def outdated(self, run: int) -> int:
         """How many executions had not ended when they were read, before that run."""
         closed = ", ".join("?" * len(CLOSED))
-        found: int = self._one(
+        ((found,),) = self._rows(
             f"SELECT count(*) FROM execution WHERE run < ? AND status NOT IN ({closed})",  # noqa: S608
             run,
             *CLOSED,
         )
-        return found
+        with self.checking():
+            return kept.count(found)
 
     def failed_in(self, arn: str) -> int | None:
         """The run in which an execution could not be read."""
-        run: int | None = self._one("SELECT run FROM failure WHERE arn = ?", arn)
-        return run
+        for (run,) in self._rows("SELECT run FROM failure WHERE arn = ?", arn):
+            with self.checking():
+                return kept.count(run)
+        return None
 
     def plan(self, summaries: Iterable[dict[str, Any]]) -> None:
         """Remember executions that are to be read."""
@@ -203,16 +275,16 @@ class Journal:
         """What is planned and was neither read nor failed, in order; may change meanwhile."""
         last = 0
         while True:
-            with self._trouble():
-                rows = self._database.execute(
-                    "SELECT number, summary FROM planned WHERE number > ? ORDER BY number LIMIT ?",
-                    (last, _PAGE),
-                ).fetchall()
+            rows = self._rows(
+                "SELECT number, arn, summary FROM planned WHERE number > ? ORDER BY number LIMIT ?",
+                *(last, _PAGE),
+            )
             if not rows:
                 return
             last = rows[-1][0]
-            for _, summary in rows:
-                yield orjson.loads(summary)
+            with self.checking():
+                found = [kept.summary("executions", arn, data) for _, arn, data in rows]
+            yield from found
 
     def enter(
         self, file: File | None, reads: Sequence[Read], failures: Sequence[dict[str, Any]], run: int
@@ -237,15 +309,21 @@ class Journal:
             )
             database.executemany("DELETE FROM planned WHERE arn = ?", done)
 
+    def forgive(self, arn: str) -> None:
+        """Forget a failure, if there is one."""
+        if self.failed_in(arn) is not None:
+            with self._transaction() as database:
+                database.execute("DELETE FROM failure WHERE arn = ?", (arn,))
+
     def counts(self) -> Counts:
         """How many there are."""
-        return Counts(
-            *self._row(
-                "SELECT (SELECT count(*) FROM execution), (SELECT count(*) FROM failure), "
-                "(SELECT count(*) FROM planned), "
-                "(SELECT coalesce(sum(operations), 0) FROM execution)"
-            )
+        (found,) = self._rows(
+            "SELECT (SELECT count(*) FROM execution), (SELECT count(*) FROM failure), "
+            "(SELECT count(*) FROM planned), "
+            "(SELECT coalesce(sum(operations), 0) FROM execution)"
         )
+        with self.checking():
+            return Counts(*map(kept.count, found))
 
     def summaries(self, table: Table) -> Iterator[list[dict[str, Any]]]:
         """The rows of `executions` or `failures` in the order of their ARNs, in batches."""
@@ -256,49 +334,44 @@ class Journal:
         )
         last = ""
         while True:
-            with self._trouble():
-                rows = self._database.execute(query, (last, 10 * _PAGE)).fetchall()
+            rows = self._rows(query, last, 10 * _PAGE)
             if not rows:
                 return
-            last = rows[-1][0]
-            yield [orjson.loads(summary) for _, summary in rows]
+            with self.checking():
+                last = kept.text(rows[-1][0])
+                found = [kept.summary(table, arn, data) for arn, data in rows]
+            yield found
 
     # Files
 
     def announce(self, table: Table, extension: str) -> tuple[int, str]:
         """A number and a name for a new file; until it is entered it counts as left over."""
         with self._transaction() as database:
-            number = int(self.setting("next_number") or 1)
-            name = f"{table}-{number:06d}.{extension}"
+            number = int(self.settings().get("next_number", 1))
+            name = table_file(table, number, extension)
             database.execute("REPLACE INTO setting VALUES ('next_number', ?)", (str(number + 1),))
             database.execute("REPLACE INTO leftover VALUES (?)", (name,))
         return number, name
 
     def files(self, table: Table | None = None) -> list[File]:
         """The files that count, in the order in which they were written."""
-        with self._trouble():
-            rows = self._database.execute("SELECT * FROM file ORDER BY number").fetchall()
-        return [
-            File(number, kind, name, count, Stamp(size, sha256, mtime_ns))
-            for number, kind, name, count, size, sha256, mtime_ns in rows
-            if table in (None, kind)
-        ]
+        with self.checking():
+            found = [_file(row) for row in self._rows("SELECT * FROM file ORDER BY number")]
+        return [each for each in found if table in (None, each.table)]
 
     def live(self, part: int) -> list[str]:
         """The executions whose operations are in a file, and nowhere else."""
-        with self._trouble():
-            rows = self._database.execute("SELECT arn FROM execution WHERE part = ?", (part,))
-            return [arn for (arn,) in rows]
+        rows = self._rows("SELECT arn FROM execution WHERE part = ?", part)
+        with self.checking():
+            return [kept.text(arn) for (arn,) in rows]
 
     def live_rows(self) -> dict[int, int]:
         """How many operations of each file count."""
-        with self._trouble():
-            return dict(
-                self._database.execute(
-                    "SELECT part, sum(operations) FROM execution WHERE part IS NOT NULL "
-                    "GROUP BY part"
-                ).fetchall()
-            )
+        rows = self._rows(
+            "SELECT part, sum(operations) FROM execution WHERE part IS NOT NULL GROUP BY part"
+        )
+        with self.checking():
+            return {kept.count(part): kept.count(operations) for part, operations in rows}
 
     def replace(self, old: Sequence[File], new: Sequence[File]) -> None:
         """New files in the place of old ones, which are left over from now on."""
@@ -315,12 +388,31 @@ class Journal:
 
     def leftovers(self) -> list[str]:
         """Names of files that do not count."""
-        with self._trouble():
-            return [name for (name,) in self._database.execute("SELECT name FROM leftover")]
+        counting = {each.name for each in self.files()}
+        rows = self._rows("SELECT name FROM leftover")
+        with self.checking():
+            return [kept.leftover(name, counting) for (name,) in rows]
 
     def forget_leftovers(self, names: Iterable[str]) -> None:
         with self._transaction() as database:
             database.executemany("DELETE FROM leftover WHERE name = ?", [(each,) for each in names])
+
+
+def _file(row: tuple[Any, ...]) -> File:
+    number, table, name, rows, size, sha256, mtime_ns = row
+    kept.count(number)
+    if name not in [table_file(table, number, each) for each in FORMATS]:
+        raise kept.NotOurs("a file whose name is none of an audit's")
+    stamp = Stamp(kept.count(size), kept.digest(sha256), kept.count(mtime_ns))
+    return File(number, kept.table(table), name, kept.count(rows), stamp)
+
+
+@cache
+def _tables() -> set[tuple[str, str, str]]:
+    """What SQLite says of the tables of a journal."""
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.executescript(_SCHEMA)
+        return set(database.execute("SELECT type, name, sql FROM sqlite_master").fetchall())
 
 
 def _enter_file(database: sqlite3.Connection, file: File) -> None:

@@ -5,6 +5,8 @@ ARN (of the ARN's UTF-8): the row of `executions` without `read_at`, as a compac
 columns that the mode of payloads fills, times in microseconds since 1970. `operations_sha256`
 in that row is the SHA-256 of the execution's operations: a JSON array of their columns without
 `arn`, each an array. After them comes a line `[arn, error, code]` for each failure.
+
+`manifest_sha256` is the digest of the manifest's own members, in their order, as compact JSON.
 """
 
 from __future__ import annotations
@@ -12,16 +14,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import orjson
 
+from . import kept
 from .errors import DirectoryError
-from .schema import FORMATS, PAYLOADS, SCHEMA_VERSION, Format, Payloads, Table, columns
+from .files import is_table_file, opened
+from .journal import NAME as JOURNAL
+from .schema import SCHEMA_VERSION, Format, Payloads, Table, columns
 
 NAME = "manifest.json"
 _TOLERATED_SKEW_S = 60.0
+#: Raised with every change of the manifest's own members.
+MANIFEST_VERSION = 2
+_MOST_BYTES = 64 * 1024**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +51,11 @@ class Manifest:
 
     `clock_skew_s` is how far the service's clock was ahead of the machine's in the last run, where
     that was more than a minute; times here are the service's.
+
+    `manifest_version` is 1 where an earlier durastate has left its own members out of any digest.
     """
 
+    manifest_version: int
     schema_version: int
     durastate: str
     written_at: str
@@ -57,7 +70,9 @@ class Manifest:
     clock_skew_s: int | None = None
 
     def to_json(self) -> bytes:
-        return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2) + b"\n"
+        members = asdict(self)
+        sealed = members | {"manifest_sha256": _digest_of(members)}
+        return orjson.dumps(sealed, option=orjson.OPT_INDENT_2) + b"\n"
 
     def paths(self, directory: Path, table: Table) -> list[Path]:
         """The files of one table, in order."""
@@ -70,29 +85,68 @@ def worth_saying(clock_skew_s: float) -> int | None:
 
 
 def read_manifest(directory: Path) -> Manifest:
-    """The manifest of a directory; `DirectoryError` where there is none that can be read."""
-    try:
-        data = (directory / NAME).read_bytes()
-    except FileNotFoundError:
+    """The manifest of a directory; `DirectoryError` where there is none, or it was changed."""
+    manifest, is_as_written = load_manifest(directory)
+    if not is_as_written:
         raise DirectoryError(
             directory,
-            f"no {NAME}: no audit was written here, or it has not come to an end yet",
-        ) from None
+            f"{NAME} was changed since it was written: the next run of the audit refuses the "
+            f"directory too, so audit into another one, or bring back the {NAME} that was here",
+        )
+    return manifest
+
+
+def load_manifest(directory: Path) -> tuple[Manifest, bool]:
+    """The manifest, and whether its members are those that were written."""
+    members = _members(directory)
+    check_version(directory, members["schema_version"])
+    version = members.setdefault("manifest_version", 1)
+    if type(version) is int and version > MANIFEST_VERSION:
+        raise DirectoryError(
+            directory,
+            f"the version of {NAME} is {version}, and this durastate reads up to "
+            f"{MANIFEST_VERSION}: use the durastate that wrote it",
+        )
+    try:
+        expected = None if version == 1 else members.pop("manifest_sha256")
+        found = None if version == 1 else _digest_of(members)
+        return _checked(members), found == expected
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        raise DirectoryError(directory, f"{NAME} is damaged") from None
+
+
+def _members(directory: Path) -> dict[str, Any]:
+    try:
+        with opened(directory / NAME) as file:
+            data = file.read(_MOST_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        raise DirectoryError(directory, _why_none(directory)) from None
     except OSError as error:
         raise DirectoryError(directory, f"cannot read {NAME}: {error.strerror}") from None
     try:
-        members = orjson.loads(data)
-        version = members["schema_version"]
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        raise DirectoryError(directory, f"{NAME} is damaged") from None
-    check_version(directory, version)
-    try:
-        return _checked(members)
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise DirectoryError(directory, f"{NAME} is damaged") from None
+        members = orjson.loads(data if len(data) <= _MOST_BYTES else b"")
+    except orjson.JSONDecodeError:
+        members = None
+    if not isinstance(members, dict) or type(members.get("schema_version")) is not int:
+        raise DirectoryError(directory, f"{NAME} is damaged")
+    return members
 
 
-def check_version(directory: Path, version: Any) -> None:
+def _why_none(directory: Path) -> str:
+    """Which it is of what has no manifest, and what to do."""
+    if not directory.exists():
+        return "there is no such directory"
+    if not directory.is_dir():
+        return "is no directory"
+    if (directory / JOURNAL).exists():
+        return (
+            f"no {NAME} yet: the first audit here has not come to its end. The same command goes "
+            f"on with it, and query and show read what it has saved with --partial"
+        )
+    return f"no {NAME}: no audit was written here"
+
+
+def check_version(directory: Path, version: int) -> None:
     """Refuse a directory of another schema than this version's."""
     if version != SCHEMA_VERSION:
         raise DirectoryError(
@@ -102,14 +156,43 @@ def check_version(directory: Path, version: Any) -> None:
         )
 
 
+def _digest_of(members: dict[str, Any]) -> str:
+    return hashlib.sha256(orjson.dumps(members)).hexdigest()
+
+
 def _checked(members: dict[str, Any]) -> Manifest:
-    files = tuple(ManifestFile(**each) for each in members.pop("files"))
-    if any(Path(each.name).name != each.name or "\0" in each.name for each in files):
-        raise ValueError("a file elsewhere")
-    manifest = Manifest(**members, files=files)
-    if manifest.format not in FORMATS or manifest.payloads not in PAYLOADS:
-        raise ValueError("unknown")
+    """Every member of its kind, every file one that an audit writes."""
+    listed = members["files"]
+    if type(listed) is not list:
+        raise ValueError("files")
+    files = tuple(ManifestFile(**_of_kinds(ManifestFile, each)) for each in listed)
+    members = {name: value for name, value in members.items() if name != "files"}
+    manifest = Manifest(**_of_kinds(Manifest, members), files=files)
+    datetime.fromisoformat(manifest.written_at)
+    kept.digest(manifest.digest)
+    for file in files:
+        kept.digest(file.sha256)
+        if not is_table_file(file.name, file.table, manifest.format):
+            raise ValueError("a file that is none of an audit's")
+    if len({file.name for file in files}) < len(files):
+        raise ValueError("a file twice")
     return manifest
+
+
+_kinds_of = cache(get_type_hints)
+
+
+def _of_kinds(record: type, members: dict[str, Any]) -> dict[str, Any]:
+    for name, kind in _kinds_of(record).items():
+        value = members.get(name)
+        if get_origin(kind) is Literal:
+            if value not in get_args(kind):
+                raise ValueError(name)
+        elif kind is int:
+            kept.count(value)
+        elif kind in (str, bool, int | None) and type(value) not in (get_args(kind) or (kind,)):
+            raise ValueError(name)
+    return members
 
 
 class ContentDigest:

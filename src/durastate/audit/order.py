@@ -80,9 +80,17 @@ class Pins(NamedTuple):
 
     @classmethod
     def read(cls, pins: Mapping[str, str]) -> Self:
+        """`KeyError`, `ValueError` or `ConfigurationError` for what was not written so."""
         since = pins.get("since")
         return cls(
             tuple(map(function_named, pins["functions"].split())),
-            None if since is None else datetime.fromisoformat(since),
-            datetime.fromisoformat(pins["until"]),
+            None if since is None else _moment(since),
+            _moment(pins["until"]),
         )
+
+
+def _moment(text: str) -> datetime:
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return found

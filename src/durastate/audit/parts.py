@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,7 +55,7 @@ class Parts:
         """A file for the block to write and commit; otherwise nothing is left of it."""
         number, name = self._journal.announce(table, self.format)
         path = self._directory / name
-        if path.exists():
+        if os.path.lexists(path):
             raise DirectoryError(self._directory, f"{name} is in the way, and not of this audit")
         with new_file(path) as file:
             part = NewPart(file, number, table, self.format)
@@ -73,7 +74,7 @@ class Parts:
         """
         path = self.path(file)
         try:
-            found = path.stat()
+            found = path.lstat()
             same = found.st_size == file.stamp.size and (
                 (found.st_mtime_ns == file.stamp.mtime_ns and not thoroughly)
                 or sha256_of(path) == file.stamp.sha256

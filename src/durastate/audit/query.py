@@ -2,52 +2,62 @@
 
 The files reach DuckDB as Arrow data sets, so DuckDB itself may neither open a file nor a
 connection, nor load or install an extension, and that cannot be switched on again. One statement
-that reads is admitted. JSON Lines become Parquet in a temporary folder first.
+that reads is admitted.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 
-from durastate.errors import DurastateError
+from . import datasets, scratch
+from .errors import DirectoryError, QueryError
+from .journal import Counts, Journal
+from .manifest import load_manifest, read_manifest
+from .schema import Payloads
+from .values import values_of
 
-from .errors import DirectoryError
-from .manifest import Manifest, read_manifest
-from .schema import TABLES, Table, arrow_schema
-from .tables import DAMAGED, pieces
+__all__ = ["Answer", "QueryError", "Tables", "query", "tables"]
 
 _ROWS_OF_A_BATCH = 10_000
 _READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 
 
-class QueryError(DurastateError):
-    """DuckDB refuses the query, or it is none that only reads."""
-
-
 class Answer:
-    """The columns of an answer, and its rows as Arrow batches as DuckDB finds them."""
+    """The columns of an answer, and its rows as Arrow batches as DuckDB finds them.
 
-    def __init__(self, reader: pa.RecordBatchReader, aside: _Aside) -> None:
-        self.schema: pa.Schema = reader.schema
+    Of an audit that is read partially, the last column is `partial` and true in every row.
+    """
+
+    def __init__(self, reader: pa.RecordBatchReader, aside: _Aside, *, is_partial: bool) -> None:
         self._reader = reader
         self._aside = aside
+        self._is_partial = is_partial
+        self.schema: pa.Schema = reader.schema
+        if is_partial:
+            self.schema = self.schema.append(pa.field("partial", pa.bool_()))
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         while (batch := self._aside.do(self._next)) is not None:
             yield batch
 
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        """The rows as values of Python's; a time that Python has not as DuckDB's text."""
+        for batch in self:
+            yield from zip(*map(values_of, batch.columns), strict=True)
+
     def _next(self) -> pa.RecordBatch | None:
-        return next(self._reader, None)
+        batch = next(self._reader, None)
+        if batch is None or not self._is_partial:
+            return batch
+        marks = pa.repeat(pa.scalar(True), batch.num_rows)
+        return pa.RecordBatch.from_arrays([*batch.columns, marks], schema=self.schema)
 
 
 class _Aside:
@@ -70,46 +80,88 @@ class _Aside:
 
 
 class Tables:
-    """The tables of an audit, open for any number of questions."""
+    """The tables of an audit, open for any number of questions.
 
-    def __init__(self, duck: duckdb.DuckDBPyConnection, thread: ThreadPoolExecutor) -> None:
+    `partial` is what runs have saved by now, and what is planned; None where a run's end is read.
+    `is_complete` is False where that run was broken off.
+    """
+
+    def __init__(
+        self,
+        aside: _Aside,
+        duck: duckdb.DuckDBPyConnection,
+        *,
+        payloads: Payloads,
+        partial: Counts | None,
+        is_complete: bool,
+    ) -> None:
+        self.payloads = payloads
+        self.partial = partial
+        self.is_complete = is_complete
+        self._aside = aside
         self._duck = duck
-        self._aside = _Aside(duck, thread)
 
-    def ask(self, sql: str, values: Sequence[Any] = ()) -> Answer:
-        """The answer to one statement, to be read before the next; `values` are for its `?`."""
+    def ask(self, sql: str, values: Sequence[Any] = (), *, marked: bool = True) -> Answer:
+        """The answer to one statement, to be read before the next; `values` are for its `?`.
+
+        Without `marked` also a partial audit's has no column more.
+        """
         statements = self._aside.do(lambda: self._duck.extract_statements(sql))
         statement, given = _one_that_reads(statements), list(values) or None
         relation = self._aside.do(lambda: self._duck.sql(statement, params=given))
-        return Answer(
-            self._aside.do(lambda: relation.to_arrow_reader(_ROWS_OF_A_BATCH)), self._aside
-        )
+        reader = self._aside.do(lambda: relation.to_arrow_reader(_ROWS_OF_A_BATCH))
+        return Answer(reader, self._aside, is_partial=marked and self.partial is not None)
 
 
 @contextmanager
-def query(directory: Path, sql: str) -> Iterator[Answer]:
+def query(directory: Path, sql: str, *, partial: bool = False) -> Iterator[Answer]:
     """The answer to one statement over `executions`, `operations` and `failures`.
 
     The block has it; it is gone after that. Times are UTC. `QueryError` for what DuckDB refuses,
-    `DirectoryError` where there is no audit.
+    `DirectoryError` where there is no audit. `partial` is as with `tables`.
     """
-    with tables(directory) as opened:
+    with tables(directory, partial=partial) as opened:
         yield opened.ask(sql)
 
 
 @contextmanager
-def tables(directory: Path) -> Iterator[Tables]:
-    """The same for several statements."""
-    manifest = read_manifest(directory)
-    with (
-        tempfile.TemporaryDirectory(prefix="durastate-") as scratch,
-        _connection(scratch) as duck,
-        ThreadPoolExecutor(1) as thread,
-    ):
-        for table in TABLES:
-            duck.register(table, _data_set(directory, manifest, table, Path(scratch)))
+def tables(directory: Path, *, partial: bool = False) -> Iterator[Tables]:
+    """The same for several statements.
+
+    With `partial`, what runs have saved by now, whether they were killed or go on: an answer of
+    that has one column more, `partial`.
+    """
+    with ExitStack() as held:
+        counts: Counts | None = None
+        if partial:
+            journal = held.enter_context(_saved(directory))
+            payloads: Payloads = journal.settings()["payloads"]  # type: ignore[assignment]
+            counts, is_complete = journal.counts(), False
+            sets = datasets.of_journal(directory, journal, held)
+        else:
+            manifest = read_manifest(directory)
+            payloads, is_complete = manifest.payloads, manifest.complete
+            sets = datasets.of_manifest(directory, manifest, held)
+        scratch.remove_left(directory)
+        duck = held.enter_context(_connection(held.enter_context(scratch.folder(directory))))
+        aside = _Aside(duck, held.enter_context(ThreadPoolExecutor(1)))
+        for table, found in sets.items():
+            duck.register(table, found)
         duck.execute("SET lock_configuration = true")
-        yield Tables(duck, thread)
+        yield Tables(aside, duck, payloads=payloads, partial=counts, is_complete=is_complete)
+
+
+@contextmanager
+def _saved(directory: Path) -> Iterator[Journal]:
+    """The journal, where it says that something was begun."""
+    journal = Journal.look(directory)
+    if journal is None:
+        load_manifest(directory)  # says what is wrong with a directory without an audit
+        raise DirectoryError(directory, "has no journal, so it has no more than its manifest says")
+    with closing(journal):
+        if "payloads" not in journal.settings():
+            raise DirectoryError(directory, "an audit was begun here, and it has saved nothing yet")
+        yield journal
 
 
 def _one_that_reads(statements: list[duckdb.Statement]) -> str:
@@ -119,46 +171,22 @@ def _one_that_reads(statements: list[duckdb.Statement]) -> str:
 
 
 @contextmanager
-def _connection(scratch: str) -> Iterator[duckdb.DuckDBPyConnection]:
+def _connection(aside: Path | None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """What does not fit into memory goes into `aside`, or nowhere."""
     duck = duckdb.connect(
         ":memory:",
         config={
-            "enable_external_access": False,
             "autoload_known_extensions": False,
             "autoinstall_known_extensions": False,
             "allow_community_extensions": False,
             "python_enable_replacements": False,
-            "temp_directory": scratch,
+            "temp_directory": "" if aside is None else str(aside),
         },
     )
     try:
+        # Not above: DuckDB may take that first, and then refuses the folder.
+        duck.execute("SET enable_external_access = false")
         duck.execute("SET TimeZone = 'UTC'")
         yield duck
     finally:
         duck.close()
-
-
-def _data_set(directory: Path, manifest: Manifest, table: Table, scratch: Path) -> ds.Dataset:
-    paths = manifest.paths(directory, table)
-    for path in paths:
-        if not path.is_file():
-            raise DirectoryError(directory, f"{path.name} is missing")
-    if manifest.format == "jsonl":
-        paths = [_as_parquet(directory, path, table, scratch) for path in paths]
-    schema = arrow_schema(table)
-    if not paths:
-        return ds.dataset(schema.empty_table())
-    return ds.dataset([str(path) for path in paths], schema=schema, format="parquet")
-
-
-def _as_parquet(directory: Path, path: Path, table: Table, scratch: Path) -> Path:
-    made = scratch / f"{path.stem}.parquet"
-    try:
-        with pq.ParquetWriter(made, arrow_schema(table)) as writer:
-            for piece in pieces(path, table):
-                writer.write_table(piece)
-    except OSError as error:
-        raise QueryError(" ".join(str(error).split())) from None
-    except DAMAGED:
-        raise DirectoryError(directory, f"{path.name} is damaged") from None
-    return made

@@ -11,7 +11,7 @@ from durastate import ExecutionState, ExecutionSummary
 from durastate.errors import ConfigurationError
 from durastate.refs import match_arn
 
-from .functions import function_named
+from .functions import FunctionName, function_named
 from .schema import Payloads
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -77,6 +77,18 @@ def row_listed(summary: ExecutionSummary) -> ExecutionRow:
     )
     missing = {name: value for name, value in about.items() if getattr(row, name) is None}
     return replace(row, **missing)
+
+
+def row_unlisted(name: FunctionName) -> ExecutionRow:
+    """A function whose executions could not be listed, in the place of all of them."""
+    return ExecutionRow(
+        arn=str(name),
+        status="",
+        function=name.function.rpartition(":")[2],
+        version=name.qualifier,
+        region=name.region,
+        account=name.account,
+    )
 
 
 def row_read(row: ExecutionRow, state: ExecutionState) -> ExecutionRow:

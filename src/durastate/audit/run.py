@@ -22,21 +22,34 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from durastate import DurastateError, ExecutionRef, ExecutionSummary, Failed, FetchResult
+from durastate import (
+    AccessDeniedError,
+    ConfigurationError,
+    DurastateError,
+    ExecutionRef,
+    ExecutionSummary,
+    Failed,
+    FetchResult,
+    FunctionNotFoundError,
+)
 from durastate.refs import parse_arn
 from durastate.requests import GET_HISTORY
 
+from .errors import DirectoryError
 from .functions import FunctionName, without_repetitions
 from .journal import CLOSED
+from .journal import NAME as JOURNAL
 from .manifest import Manifest, worth_saying
 from .order import Order, Pins
 from .places import Opened, Place, Places
 from .plan import Experience, Plan, make_plan, time_left
-from .rows import ExecutionRow, row_listed, row_read
+from .rows import ExecutionRow, row_listed, row_read, row_unlisted
 from .store import Store
 from .summary import Scope
 
 _BATCH = 1_000
+# A function that was deleted, or that somebody may not list, is no reason to leave out the others.
+_OF_ONE_FUNCTION = (FunctionNotFoundError, AccessDeniedError)
 # What a ceiling lets through in a second is enough to be under way: no answer takes as long as
 # that, as a rule, and more would only make Ctrl-C wait for them.
 _FEWEST_AT_ONCE = 4
@@ -70,13 +83,15 @@ class Progress:
     """How far a run is. `found` counts what the listing has given so far.
 
     Of what was read, `unended` executions are listed as ended and have histories that do not say
-    so yet, and `cut` operations have payloads that the service has cut off or left out.
+    so yet, and `cut` operations have payloads that the service has cut off or left out. `unlisted`
+    are functions that could not be listed, and why.
     """
 
     found: int = 0
     already: int = 0
     unended: int = 0
     cut: int = 0
+    unlisted: dict[str, DurastateError] = field(default_factory=dict)
     is_reading: bool = False
     began: float = 0.0
     readings: list[Reading] = field(default_factory=list)
@@ -167,20 +182,41 @@ class Run:
         return await self._plan(known)
 
     async def _check(self) -> list[FunctionName]:
-        """The versions to list. Each is asked for one execution: a wrong name changes nothing."""
+        """The versions to list. Each is asked for one execution: a wrong name changes nothing.
+
+        One that is missing among others stays as it is; it is a failure when it is listed.
+        """
         if not self._places.any_key:
             for key in self._order.keys:
                 parse_arn(key)
         resolved: list[FunctionName] = []
+        unresolved: list[FunctionName] = []
+        missing: list[DurastateError] = []
         for name in self._order.functions:
-            place = (await self._places.open(self._place_of(name))).place
-            resolved += await self._resolve(name, place)
-        names = without_repetitions(resolved)
+            try:
+                resolved += await self._versions(name)
+            except _OF_ONE_FUNCTION as error:
+                unresolved.append(name)
+                missing.append(error)
+        names = without_repetitions(resolved + unresolved)
+        there = bool(self._order.keys)
         for name in names:
+            if name in unresolved:
+                continue
             opened = await self._places.open(self._place_of(name))
-            async with aclosing(_listing(opened, name, max_items=1)) as listing:
-                await anext(listing, None)
+            try:
+                async with aclosing(_listing(opened, name, max_items=1)) as listing:
+                    await anext(listing, None)
+                there = True
+            except _OF_ONE_FUNCTION as error:
+                missing.append(error)
+        if missing and not there:
+            raise missing[0]
         return names
+
+    async def _versions(self, name: FunctionName) -> list[FunctionName]:
+        place = (await self._places.open(self._place_of(name))).place
+        return await self._resolve(name, place)
 
     def _pinned(self, names: list[FunctionName], now: datetime) -> Pins:
         since, until = self._order.between(now)
@@ -188,7 +224,12 @@ class Run:
         if self._only_plan or self._store is None:
             return pins
         selection = self._order.selection() | self._places.selection()
-        return Pins.read(self._store.begin(selection, pins.written()))
+        kept = self._store.begin(selection, pins.written())
+        try:
+            return Pins.read(kept)
+        except (KeyError, ValueError, ConfigurationError):
+            problem = f"{JOURNAL} is damaged (pins that are none): choose another directory"
+            raise DirectoryError(self._store.directory, problem) from None
 
     async def _found(self, pins: Pins) -> AsyncGenerator[ExecutionRow]:
         limit = math.inf if self._order.limit is None else self._order.limit
@@ -206,23 +247,42 @@ class Run:
         # the user asked for is sent to an endpoint of his own.
         is_sent = self._order.until is not None or not self._places.any_key
         unlisted = dict.fromkeys(self._order.keys)
+        since = None if pins.since is None else pins.since - _MORE
+        until = pins.until + _MORE if is_sent else None
         for name in pins.names:
-            opened = await self._places.open(self._place_of(name))
-            found = _listed(
-                opened,
-                name,
-                self._order.statuses,
-                started_after=None if pins.since is None else pins.since - _MORE,
-                started_before=pins.until + _MORE if is_sent else None,
-                max_items=self._order.max_items,
-            )
-            async with aclosing(found):
+            async with aclosing(self._of_function(name, since, until)) as found:
                 async for summary in found:
                     if pins.hold(summary.start_timestamp):
                         unlisted.pop(summary.arn, None)
                         yield row_listed(summary)
         for key in unlisted:
             yield ExecutionRow.of(key, status="")
+
+    async def _of_function(
+        self, name: FunctionName, since: datetime | None, until: datetime | None
+    ) -> AsyncGenerator[ExecutionSummary]:
+        """The executions of a function; where it cannot be listed that is a failure of its own."""
+        try:
+            # An alias that could not be resolved when the run began; others stay what they were.
+            for version in await self._versions(name) if name.is_alias else [name]:
+                found = _listed(
+                    await self._places.open(self._place_of(version)),
+                    version,
+                    self._order.statuses,
+                    started_after=since,
+                    started_before=until,
+                    max_items=self._order.max_items,
+                )
+                async with aclosing(found):
+                    async for summary in found:
+                        yield summary
+        except _OF_ONE_FUNCTION as error:
+            self.progress.unlisted[str(name)] = error
+            if self._store is not None and not self._only_plan:
+                self._store.fail(row_unlisted(name), error, source="list")
+        else:
+            if self._store is not None and not self._only_plan:
+                self._store.forgive(str(name))
 
     async def _sampled(self, rows: AsyncIterator[ExecutionRow]) -> AsyncGenerator[ExecutionRow]:
         """Those with the lowest hashes: by chance, and the same ones when the run goes on."""

@@ -29,20 +29,21 @@ from durastate import __version__
 from durastate.errors import DurastateError
 from durastate.models import ExecutionState
 
-from . import journal as journals
 from . import manifest as manifests
+from . import scratch
 from .compaction import compact
 from .errors import DirectoryError
-from .files import lock, new_file, sha256_of, temporary_name, writing
+from .files import lock, new_file, writing
 from .journal import CLOSED, Counts, File, Journal, Read
+from .kept import pins as pins_of
 from .manifest import (
+    MANIFEST_VERSION,
     ContentDigest,
     Manifest,
     ManifestFile,
-    check_version,
-    read_manifest,
     worth_saying,
 )
+from .opening import check_ours, check_settings, settle
 from .parts import Parts
 from .rows import ExecutionRow, clean, microseconds, row_of, summary_of
 from .schema import FORMATS, PAYLOADS, SCHEMA_VERSION, TABLES, Format, Payloads, Table
@@ -81,7 +82,7 @@ class Store:
         self._part_operations = part_operations
         self._clock = clock
         self._parts = Parts(directory, journal, format)
-        self._run = self._began = int(journal.setting("run") or 0) + 1
+        self._run = self._began = int(journal.settings().get("run", 0)) + 1
         self._reads: dict[str, tuple[Read, Encoded]] = {}
         self._failures: dict[str, dict[str, Any]] = {}
         self._operations = 0
@@ -111,11 +112,12 @@ class Store:
             raise DirectoryError(directory, "is no directory")
         with writing(directory):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            in_use = _check_ours(directory)
+            in_use = check_ours(directory)
         with ExitStack() as opened:
             opened.callback(os.close, lock(directory))
+            scratch.remove_left(directory)
             journal = opened.enter_context(closing(Journal(directory)))
-            _settle(directory, journal, format, payloads)
+            settle(directory, journal, format, payloads)
             store = cls(
                 directory,
                 journal,
@@ -126,6 +128,43 @@ class Store:
                 clock=clock,
             )
             store._begin_run(in_use)
+            store._closing = opened.pop_all()
+        return store
+
+    @classmethod
+    def look(
+        cls,
+        directory: Path,
+        *,
+        format: Format = "parquet",  # noqa: A002
+        payloads: Payloads = "none",
+        refresh: bool = False,
+    ) -> Self | None:
+        """What `open` would find, for `needs` and `counts` alone: nothing is changed or removed.
+
+        None where nothing was begun. `DirectoryError` where `open` would refuse the directory.
+        """
+        if directory.exists() and not directory.is_dir():
+            raise DirectoryError(directory, "is no directory")
+        if not directory.exists():
+            return None
+        with writing(directory):
+            check_ours(directory)
+        journal = Journal.look(directory)
+        if journal is None:
+            return None
+        with ExitStack() as opened:
+            opened.enter_context(closing(journal))
+            check_settings(directory, journal.settings(), format, payloads)
+            store = cls(
+                directory,
+                journal,
+                format=format,
+                payloads=payloads,
+                refresh=refresh,
+                part_operations=_PART_OPERATIONS,
+                clock=time.monotonic,
+            )
             store._closing = opened.pop_all()
         return store
 
@@ -161,8 +200,8 @@ class Store:
         kept = self._journal.settings()
         if "pins" in kept and kept["selection"] == wanted:
             self._began = int(kept["began"])
-            found: dict[str, str] = orjson.loads(kept["pins"])
-            return found
+            with self._journal.checking():
+                return pins_of(kept["pins"])
         self._began = self._run
         self._journal.forget_plan()
         self._journal.keep(
@@ -271,6 +310,11 @@ class Store:
         self._bytes += _BYTES_OF_A_ROW
         self._save_if_due()
 
+    def forgive(self, arn: str) -> None:
+        """Forget that something could not be read, in an earlier run."""
+        self._failures.pop(arn, None)
+        self._journal.forgive(arn)
+
     def save(self) -> None:
         """Write what was taken since the last time; it is safe after this."""
         if not self._reads and not self._failures:
@@ -350,6 +394,7 @@ class Store:
         counts = self._journal.counts()
         files = sorted(self._journal.files(), key=lambda each: TABLES.index(each.table))
         return Manifest(
+            manifest_version=MANIFEST_VERSION,
             schema_version=SCHEMA_VERSION,
             durastate=__version__,
             written_at=(_now() + timedelta(seconds=clock_skew_s)).isoformat(timespec="seconds"),
@@ -366,49 +411,6 @@ class Store:
                 for each in files
             ),
         )
-
-
-def _check_ours(directory: Path) -> set[str]:
-    """Refuse a directory that holds something else, or another version's audit.
-
-    The files that its manifest names, if it has one.
-    """
-    names = {each.name for each in directory.iterdir()}
-    in_use: set[str] = set()
-    if manifests.NAME in names:
-        in_use = {each.name for each in read_manifest(directory).files}
-    if journals.NAME in names or names <= {"lock", *journals.NAMES}:
-        return in_use
-    if manifests.NAME in names:
-        raise DirectoryError(
-            directory, f"without its {journals.NAME} this audit can be read and not gone on with"
-        )
-    raise DirectoryError(directory, "holds something else than an audit: choose another directory")
-
-
-def _settle(directory: Path, journal: Journal, format: Format, payloads: Payloads) -> None:  # noqa: A002
-    """Keep what a new audit is written with; refuse to go on with one that has it otherwise."""
-    kept = journal.settings()
-    if "schema_version" not in kept:
-        journal.keep(schema_version=str(SCHEMA_VERSION), format=format, payloads=payloads)
-        return
-    check_version(directory, int(kept["schema_version"]))
-    if (kept["format"], kept["payloads"]) != (format, payloads):
-        raise DirectoryError(
-            directory,
-            f"was begun as {kept['format']} with payloads {kept['payloads']}: go on with the "
-            f"same, or choose another directory",
-        )
-    path = directory / manifests.NAME
-    with writing(path):
-        temporary_name(path).unlink(missing_ok=True)
-        found = sha256_of(path) if path.exists() else None
-    expected = {kept.get("manifest")}
-    if "next_manifest" in kept:  # killed while it was being put in its place
-        expected.add(kept["next_manifest"])
-    if found not in expected:
-        what = "is missing" if found is None else "was changed since"
-        raise DirectoryError(directory, f"{path.name} {what}, so nothing is added here")
 
 
 def _now() -> datetime:

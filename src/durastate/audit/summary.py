@@ -33,7 +33,8 @@ UNION ALL
 (SELECT 'retried', arn, status, NULL, retry_count, NULL, NULL FROM executions
  WHERE retry_count > 0 ORDER BY retry_count DESC, arn LIMIT {_MOST})
 UNION ALL
-SELECT 'failures', error, code, min(message), count(*), NULL, min(arn, 3)
+SELECT 'failures', error, code, min(message), count(*), count(*) FILTER (source = 'list'),
+       min(arn, 3)
 FROM failures GROUP BY error, code
 """  # noqa: S608 - a number of our own
 
@@ -73,12 +74,16 @@ class Retried(NamedTuple):
 
 
 class Unread(NamedTuple):
-    """Executions that could not be read for the same reason; `message` is one of theirs."""
+    """What could not be read for the same reason; `message` is one of theirs.
+
+    `functions` of the `executions` are functions whose executions could not be listed.
+    """
 
     error: str
     code: str | None
     message: str
     executions: int
+    functions: int
     samples: list[str]
 
 
@@ -126,7 +131,7 @@ def summarise(directory: Path) -> Summary:
             case "retried":
                 found.retried.append(Retried(a, b, n))
             case _:
-                found.unread.append(Unread(a, b, c, n, arns))
+                found.unread.append(Unread(a, b, c, n, int(x), arns))
     found.groups.sort(key=lambda each: (each.function or "", each.version or "", each.status))
     found.errors.sort(key=lambda each: (-each.executions, each.error_type or ""))
     found.longest.sort(key=lambda each: (-each.seconds, each.arn))

@@ -8,11 +8,12 @@ of, so the digest is the same for every format, every division into files and ev
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from hashlib import sha256
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 import pyarrow as pa
@@ -28,7 +29,8 @@ from durastate.models import (
     dump_json,
 )
 
-from .files import NewFile
+from .errors import DirectoryError
+from .files import NewFile, opened
 from .rows import clean, measures, microseconds
 from .schema import COLUMNS, Format, Payloads, Table, arrow_schema, columns
 
@@ -55,8 +57,11 @@ _COLUMNS_OF_TRUNCATED = {
     "Error": tuple(_PAYLOADS_OF_ERROR.values()),
 }
 
-#: What comes of reading a file that is damaged, whatever it holds now.
-DAMAGED = (pa.ArrowException, ValueError, TypeError, AttributeError, KeyError)
+# What comes of reading a file that is damaged, whatever it holds now; of Arrow an OSError too.
+_DAMAGED = (
+    *(pa.ArrowException, ValueError, TypeError, AttributeError, KeyError, IndexError),
+    *(OverflowError, OSError),
+)
 
 Columns = dict[str, list[Any]]
 
@@ -83,7 +88,7 @@ def encode(state: ExecutionState, payloads: Payloads) -> Encoded:
     return Encoded(
         operations=len(state.operations),
         failed=sum(status in ("FAILED", "TIMED_OUT") for status in found["status"]),
-        retries=sum(attempt - 1 for attempt in found["attempt"] if attempt and attempt > 1),
+        retries=min(_INT64, sum(each - 1 for each in found["attempt"] if each and each > 1)),
         columns=found,
         sha256=sha256(data).hexdigest(),
         size=len(data),
@@ -217,7 +222,12 @@ def _parquet_writer(file: NewFile, table: Table) -> pq.ParquetWriter:
     """Without dictionaries of times, which hardly repeat. Ids do: AWS makes them of the place."""
     repeated = [each.name for each in COLUMNS[table] if each.kind != "time"]
     return pq.ParquetWriter(
-        file, arrow_schema(table), compression="zstd", compression_level=1, use_dictionary=repeated
+        file,
+        arrow_schema(table),
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=repeated,
+        write_page_checksum=True,
     )
 
 
@@ -306,23 +316,45 @@ def table_of_lines(table: Table, lines: Sequence[bytes]) -> pa.Table:
     return rows_table(table, rows)
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """The block reads a table's file; `DirectoryError` where that is missing or damaged."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise DirectoryError(path.parent, f"{path.name} is missing") from None
+    except _DAMAGED as error:
+        # Arrow's own errors have no number, and their text may quote what the file holds.
+        told = isinstance(error, OSError) and error.strerror
+        problem = f"cannot read {path.name}: {told}" if told else f"{path.name} is damaged"
+        raise DirectoryError(path.parent, problem) from None
+
+
 def pieces(path: Path, table: Table) -> Iterator[pa.Table]:
     """A file of a table, a piece at a time: a row group, or some thousands of lines."""
-    if path.suffix == ".parquet":
-        with pq.ParquetFile(path, memory_map=False) as file:
-            for at in range(file.num_row_groups):
-                # Each thread of Arrow's would keep memory of its own.
-                yield file.read_row_group(at, use_threads=False)
-        return
-    with path.open("rb") as lines:
-        while some := list(islice(lines, _LINES_OF_A_PIECE)):
-            yield table_of_lines(table, some)
+    with reading(path), opened(path) as file:
+        for piece in _row_groups(file) if path.suffix == ".parquet" else _of_lines(file, table):
+            if not piece.schema.equals(arrow_schema(table)):
+                raise ValueError("another schema")
+            yield piece
+
+
+def _row_groups(file: BinaryIO) -> Iterator[pa.Table]:
+    with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+        for at in range(parquet.num_row_groups):
+            # Each thread of Arrow's would keep memory of its own.
+            yield parquet.read_row_group(at, use_threads=False)
+
+
+def _of_lines(file: BinaryIO, table: Table) -> Iterator[pa.Table]:
+    while some := list(islice(file, _LINES_OF_A_PIECE)):
+        yield table_of_lines(table, some)
 
 
 def lines_of(path: Path, arns: Iterable[str] | None) -> Iterator[list[bytes]]:
     """The lines of `operations` as they are, some thousands at a time; with `arns`, of those."""
     wanted = None if arns is None else {orjson.dumps(arn) for arn in arns}
-    with path.open("rb") as lines:
+    with reading(path), opened(path) as lines:
         while some := list(islice(lines, _LINES_OF_A_PIECE)):
             if wanted is None:
                 yield some

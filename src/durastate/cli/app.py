@@ -34,6 +34,11 @@ _outage_option = click.option(
     help="How long to wait for an endpoint that has gone away, before the run ends.  "
     "[default: 300]",
 )
+_partial_option = click.option(
+    "--partial",
+    is_flag=True,
+    help="Read what an audit has saved that was killed or still goes on. The answer is marked so.",
+)
 _PAYLOADS = ("full", "none", "size", "hash")  # what payloads.py knows
 _SHELLS = ("bash", "zsh", "fish")
 _COMPLETE_VARIABLE = "_DURASTATE_COMPLETE"
@@ -365,12 +370,13 @@ def verify(*, directory: Path) -> int:
     help="Columns for reading, long texts cut; one JSON array; CSV, in which a text that a "
     "spreadsheet would take for a formula has an apostrophe before it.",
 )
-def query(*, directory: Path, sql: str, output: str) -> None:
+@_partial_option
+def query(*, directory: Path, sql: str, output: str, partial: bool) -> None:
     """Ask the tables of an audit, in SQL.
 
     The tables are executions, operations and failures; DESCRIBE operations shows the columns of
     one. The SQL is DuckDB's: one statement, which reads and reaches nothing but these tables.
-    Times are UTC. Needs the extra audit.
+    Times are UTC. With --partial the last column of the answer is partial. Needs the extra audit.
 
     \b
     Examples:
@@ -381,7 +387,7 @@ def query(*, directory: Path, sql: str, output: str) -> None:
     """
     from .query import run_query
 
-    run_query(directory, sql, output)
+    run_query(directory, sql, output, partial=partial)
 
 
 @commands.command()
@@ -398,6 +404,7 @@ def query(*, directory: Path, sql: str, output: str) -> None:
     is_flag=True,
     help="The messages of errors too. They are payloads: an audit has them with --payloads full.",
 )
+@_partial_option
 @_stat_option
 @history_connection_options
 def show(
@@ -406,6 +413,7 @@ def show(
     whole: bool,
     failed: bool,
     messages: bool,
+    partial: bool,
     stat: bool,
     max_items: int,
     **connection: Any,
@@ -429,12 +437,14 @@ def show(
     shown = {"whole": whole, "failed": failed, "messages": messages}
     if len(where) == 1 and Path(where[0]).is_dir():
         raise click.UsageError("after the directory give the ARN or the name of an execution")
+    if len(where) == 1 and partial:
+        raise click.UsageError("--partial is for the directory of an audit")
     if len(where) == 1:
         made = Connection(**connection)
         return show_history(made, where[0], max_items, stat=stat, **shown)
     if len(where) > 2:
         raise click.UsageError("expected ARN, or DIR and ARN")
-    return show_kept(Path(where[0]), where[1], **shown)
+    return show_kept(Path(where[0]), where[1], partial=partial, **shown)
 
 
 @commands.command()

@@ -10,7 +10,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -37,6 +37,7 @@ from .plain import plain
 from .progress import Absence, span
 from .refsfile import RefsFile
 from .running import on_signal, run, tune_collector
+from .signals import ends_tidily
 from .streams import results, say
 
 if TYPE_CHECKING:
@@ -230,19 +231,18 @@ def _store(job: Job) -> Iterator[Store | None]:
     """The directory, opened; none where a plan needs none."""
     from durastate.audit import Store
 
-    if job.out is None or (job.only_plan and not job.out.exists()):
+    if job.out is None:
         yield None
         return
-    with (
-        directory_problems(),
-        Store.open(
-            job.out,
-            format="jsonl" if job.format == "jsonl" else "parquet",
-            payloads=job.payloads,  # type: ignore[arg-type]
-            refresh=job.refresh,
-        ) as store,
-    ):
-        yield store
+    wanted: dict[str, Any] = {
+        "format": "jsonl" if job.format == "jsonl" else "parquet",
+        "payloads": job.payloads,
+        "refresh": job.refresh,
+    }
+    with directory_problems():
+        opened = (Store.look if job.only_plan else Store.open)(job.out, **wanted)
+        with opened or nullcontext() as store:
+            yield store
 
 
 class Auditing:
@@ -269,7 +269,9 @@ class Auditing:
         with results():
             for line in plan_lines(plan):
                 click.echo(line)
-        return COMPLETE
+        assert self._run is not None
+        self._say_unlisted(self._run)
+        return SOME_FAILED if self._run.progress.unlisted else COMPLETE
 
     def audit(self) -> int:
         """The whole of it. A second Ctrl-C ends it wherever it is."""
@@ -294,7 +296,8 @@ class Auditing:
             manifest = self._run.finish()
         self._print_summary(manifest)
         if ending is None and manifest.complete:
-            return SOME_FAILED if self._run.progress.failed else COMPLETE
+            progress = self._run.progress
+            return SOME_FAILED if progress.failed or progress.unlisted else COMPLETE
         if ending is not None:
             say(f"durastate: {plain(message_of(ending))}")
         say(self._how_to_go_on())
@@ -320,10 +323,16 @@ class Auditing:
                     if not self._job.quiet:
                         for line in plan_lines(plan):
                             say(line)
+                        self._say_unlisted(audit)
                     await audit.read()
             finally:
                 self._seconds = clock() - began
                 self._requests = self._statistics(places).requests
+
+    @staticmethod
+    def _say_unlisted(audit: Run) -> None:
+        for name, error in audit.progress.unlisted.items():
+            say(plain(f"{name} cannot be listed, so that none of its executions is read: {error}"))
 
     def _places(self) -> Places:
         from durastate.audit.places import Places
@@ -399,7 +408,7 @@ class Auditing:
         assert self._job.out is not None
         progress = self._run.progress
         left = progress.to_read - progress.read - progress.failed
-        with results():
+        with ends_tidily(), results():
             click.echo(
                 f"{progress.already + progress.to_read:,} found = {progress.already:,} read before "
                 f"+ {progress.read:,} read + {progress.failed:,} failed + {left:,} not attempted"

@@ -116,7 +116,10 @@ def summary_lines(summary: Summary) -> Iterator[str]:
             yield f"  {retried.retries:>9,}  {_text(retried.status)}  {_text(retried.arn)}"
     unread = sum(each.executions for each in summary.unread)
     if unread:
-        yield f"Could not be read: {unread:,} executions"
+        functions = sum(each.functions for each in summary.unread)
+        noun = "function" if functions == 1 else "functions"
+        unlisted = f"; could not be listed: {functions:,} {noun}" if functions else ""
+        yield f"Could not be read: {unread - functions:,} executions{unlisted}"
         for each in summary.unread:
             code = "" if each.code is None else f" {_text(each.code)}"
             yield f"  {each.executions:>9,}  {_text(each.error)}{code}: {_text(each.message)}"

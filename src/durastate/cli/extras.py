@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from .ending import OTHER, USAGE, Problem
 from .plain import plain
+from .streams import say
+
+if TYPE_CHECKING:
+    from durastate.audit.journal import Counts
 
 _OF_AUDIT = ("pyarrow", "duckdb")
 
@@ -27,13 +32,27 @@ def audit_extra() -> Iterator[None]:
 def directory_problems() -> Iterator[None]:
     """What is wrong with an audit's directory ends the command with its code.
 
-    252 where another directory is needed, 255 where the disk does not take what is written.
+    252 where another directory or query is needed, 255 where the disk does not take what is
+    written.
     """
     with audit_extra():
         from durastate.audit import DirectoryError, WriteError
+        from durastate.audit.errors import QueryError
     try:
         yield
-    except DirectoryError as error:
+    except (DirectoryError, QueryError) as error:
         raise Problem(plain(str(error)), USAGE) from None
     except WriteError as error:
         raise Problem(plain(str(error)), OTHER) from None
+
+
+def say_how_complete(partial: Counts | None, *, is_complete: bool) -> None:
+    """What the tables that are read are not, if they are not all."""
+    if partial is not None:
+        say(
+            f"Partial: {partial.read:,} executions are saved, {partial.failed:,} could not be "
+            f"read, {partial.planned:,} are planned and not read yet; what is not listed yet is "
+            f"not counted."
+        )
+    elif not is_complete:
+        say("The run was broken off, so this is not all: the same command goes on with it.")

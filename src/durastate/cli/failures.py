@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ class FailuresFile:
     def __init__(self, out: Path, *, resume: bool) -> None:
         self.path = failures_path(out)
         self._lines: LinesFile | None = None
-        self._earlier = self.path.exists()
+        self._earlier = os.path.lexists(self.path)
         if self._earlier:
             self._check_earlier(resume=resume)
 

@@ -88,6 +88,14 @@ class LinesFile:
                 raise
         return cls(path, descriptor)
 
+    def keep_from_others(self) -> None:
+        """Whoever could read it so far cannot open it any more."""
+        try:
+            if os.fstat(self._descriptor).st_mode & 0o077:
+                os.fchmod(self._descriptor, 0o600)
+        except OSError as error:
+            raise cannot("write", self.path, error) from None
+
     @property
     def is_empty(self) -> bool:
         return self._size == 0

@@ -24,7 +24,7 @@ from .plain import plain
 
 _START = re.compile(
     rb'\{"arn":(?P<arn>"(?:[^"\\]|\\.)*"),"source":"[a-z]+",'
-    rb'(?:"payloads":"(?P<payloads>[a-z]+)",)?"operations":\['
+    rb'(?:"payloads":"(?P<payloads>none|size|hash)",)?"operations":\['
 )
 _END = b"]}\n"
 _TORN_START = b'{"arn":"'
@@ -51,6 +51,7 @@ class OutFile:
                 pass
             else:
                 out._take_stock()
+                out._lines.keep_from_others()
                 return out
         try:
             return cls(LinesFile.create(path), payloads, is_new=True)

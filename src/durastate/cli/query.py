@@ -16,17 +16,14 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from .ending import USAGE, Problem
-from .extras import audit_extra, directory_problems
+from .extras import audit_extra, directory_problems, say_how_complete
 from .plain import plain, plain_json
+from .signals import ends_tidily
 from .streams import results
-
-if TYPE_CHECKING:
-    from durastate.audit.query import Answer
 
 _ROWS_TO_MEASURE = 1_000
 _WIDEST = 80
@@ -36,20 +33,15 @@ _FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 Rows = Iterator[tuple[Any, ...]]
 
 
-def run_query(directory: Path, sql: str, output: str) -> None:
+def run_query(directory: Path, sql: str, output: str, *, partial: bool) -> None:
     """Ask, and print the answer as it comes."""
     with audit_extra():
-        from durastate.audit.query import QueryError, query
-    try:
-        with directory_problems(), query(directory, sql) as answer, results():
-            _PRINTERS[output](list(answer.schema.names), _rows(answer))
-    except QueryError as error:
-        raise Problem(plain(str(error)), USAGE) from None
-
-
-def _rows(answer: Answer) -> Rows:
-    for batch in answer:
-        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        from durastate.audit.query import tables
+    with ends_tidily(), directory_problems(), tables(directory, partial=partial) as opened:
+        say_how_complete(opened.partial, is_complete=opened.is_complete)
+        answer = opened.ask(sql)
+        with results():
+            _PRINTERS[output](list(answer.schema.names), answer.rows())
 
 
 def _print_table(names: list[str], rows: Rows) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import click
+
 from .ending import COMPLETE, SOME_FAILED, USAGE, Problem
-from .extras import audit_extra, directory_problems
+from .extras import audit_extra, directory_problems, say_how_complete
 from .one import print_one
 from .options import Connection
 from .plain import plain
+from .signals import ends_tidily
 from .streams import results, say
 from .tree import View, print_tree
 
@@ -35,14 +38,16 @@ def show_history(
     return COMPLETE
 
 
-def show_kept(directory: Path, name: str, *, whole: bool, failed: bool, messages: bool) -> int:
+def show_kept(
+    directory: Path, name: str, *, partial: bool, whole: bool, failed: bool, messages: bool
+) -> int:
     """Print what an audit has read of the execution of that ARN or name."""
     with audit_extra():
-        from durastate.audit import read_manifest
         from durastate.audit.states import find
-    with directory_problems():
-        manifest = read_manifest(directory)
-        found = find(directory, name)
+    with ends_tidily(), directory_problems():
+        finding = find(directory, name, partial=partial)
+    say_how_complete(finding.partial, is_complete=finding.is_complete)
+    found = finding.found
     if not found:
         raise Problem(f"{directory} has no such execution", USAGE)
     if len(found) > 1:
@@ -54,7 +59,7 @@ def show_kept(directory: Path, name: str, *, whole: bool, failed: bool, messages
     (kept,) = found
     if kept.state is None:
         raise Problem(f"{kept.arn} could not be read: {kept.failure}", SOME_FAILED)
-    if messages and manifest.payloads != "full":
+    if messages and finding.payloads != "full":
         say("This audit holds no messages: it was made without --payloads full.")
     view = View(
         whole=whole,
@@ -65,6 +70,8 @@ def show_kept(directory: Path, name: str, *, whole: bool, failed: bool, messages
         read_at=kept.read_at,
     )
     with results():
+        if finding.partial is not None:
+            click.echo("Partial: out of an audit that may not have come to its end")
         print_tree(kept.state, view)
     if kept.failure:
         say(f"A later run could not read it anew: {plain(kept.failure)}")
