@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 from audit.support import add, failure, row, state, step
@@ -102,8 +101,8 @@ def test_a_table_cuts_what_is_long_and_shows_no_control_character(
     assert done.out.replace("\n", "").isprintable()
     assert "\\x1b[2Jgone" in done.out
     assert "two\\nlines" in done.out
-    done = invoke("query", directory, "select repeat('x', 500) as a, 1 as b")
-    assert done.out.splitlines()[-1] == "x" * 79 + "…  1"
+    done = invoke("query", directory, "select repeat('x', 2000) as a, 1 as b")
+    assert done.out.splitlines()[-1] == "x" * 1023 + "…  1"
 
 
 def test_csv_has_no_formula_and_no_control_character(invoke: Invoke, directory: Path) -> None:
@@ -116,6 +115,22 @@ def test_csv_has_no_formula_and_no_control_character(invoke: Invoke, directory: 
         *("\\x1b[2Jgone", "a\\u202eb", "two\\nlines", 'quo"te', "Grüße"),
     ]
     assert {tuple(each[1:]) for each in found[1:]} == {("-1", "")}
+    assert {line.count('"') >= 2 for line in done.out.splitlines()} == {True}
+
+
+def test_csv_has_no_formula_whatever_a_spreadsheet_takes_for_the_separator(
+    invoke: Invoke, directory: Path
+) -> None:
+    texts = ["name;=1+1", "x|@y", "a,+1", "a;\t=1", 'a; "=1+1"', "a;\uff1d1", ";-1", "a;b=c", "-x"]
+    literals = ", ".join(f"'{text}'" for text in texts)
+    sql = f"select unnest([{literals}]) as a, 1 as n, a as b, [a] as many, {{'k': a}} as \"c;=1\""
+    done = invoke("query", directory, sql, "--format", "csv")
+    assert done.code == 0
+    for separator in ",;|\t":
+        rows = csv.reader(io.StringIO(done.out), delimiter=separator)
+        cells = [cell.lstrip(' \t"') for row in rows for cell in row]
+        assert [cell for cell in cells if cell[:1] in tuple("=+-@\uff1d")] == []
+    assert done.out.splitlines()[8] == '"a;b=c",1,"a;b=c","[\'a;b=c\']","{\'k\': \'a;b=c\'}"'
 
 
 def test_json_is_one_array_with_everything_as_it_is(invoke: Invoke, directory: Path) -> None:
@@ -123,7 +138,7 @@ def test_json_is_one_array_with_everything_as_it_is(invoke: Invoke, directory: P
     done = invoke("query", directory, sql, "--format", "json")
     found = json.loads(done.out)
     assert [each["name"] for each in found] == list(NAMES)
-    assert found[0]["started_at"] == "2026-01-02T03:04:05.678000Z"
+    assert found[0]["started_at"] == "2026-01-02T03:04:05.678Z"
     assert (
         json.loads(invoke("query", directory, "from failures where false", "--format", "json").out)
         == []
@@ -131,25 +146,25 @@ def test_json_is_one_array_with_everything_as_it_is(invoke: Invoke, directory: P
 
 
 @pytest.mark.parametrize(
-    ("expression", "expected"),
+    ("output", "expected"),
     [
-        ("170141183460469231731687303715884105727::hugeint", 2**127 - 1),
-        ("1.5::decimal(9, 2)", 1.5),
-        ("'nan'::double", None),
-        ("true", True),
-        ("date '2026-01-02'", "2026-01-02"),
-        ("{'a': [1, null]}", {"a": [1, None]}),
-        ("map {'k': 1}", [["k", 1]]),
-        ("'ab'::blob", "6162"),
-        ("interval 1 day", [0, 1, 0]),
-        ("uuid '00000000-0000-0000-0000-000000000001'", "00000000-0000-0000-0000-000000000001"),
+        ("table", ["1", "day", "09:12:45.5", "0.1", "NULL"]),
+        ("csv", ['"1', 'day","09:12:45.5",0.1,']),
+        ("json", ['{"a":"P1D","b":"PT9H12M45.5S","c":0.1,"d":null}']),
     ],
 )
-def test_json_of_every_kind_of_value(
-    invoke: Invoke, directory: Path, expression: str, expected: Any
+def test_intervals_are_readable(
+    invoke: Invoke, directory: Path, output: str, expected: list[str]
 ) -> None:
-    done = invoke("query", directory, f"select {expression} as x", "--format", "json")
-    assert (done.code, json.loads(done.out)) == (0, [{"x": expected}])
+    values = "interval '1 day' as a, interval '9 hours 12 minutes 45.5 seconds' as b"
+    sql = f"select {values}, 0.1::float as c, null as d"
+    done = invoke("query", directory, sql, "--format", output)
+    assert expected in [line.split() for line in done.out.splitlines()]
+
+
+def test_sql_of_another_encoding_is_one_line(invoke: Invoke, directory: Path) -> None:
+    done = invoke("query", directory, "select '\udcff'")
+    assert (done.code, done.out, done.err) == (252, "", "durastate: the SQL is not in UTF-8\n")
 
 
 @pytest.mark.parametrize("output", ["table", "json", "csv"])

@@ -25,6 +25,7 @@ from .errors import DirectoryError
 from .manifest import Manifest, read_manifest
 from .schema import TABLES, Table, arrow_schema
 from .tables import DAMAGED, pieces
+from .texts import Shape
 
 _ROWS_OF_A_BATCH = 10_000
 _READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
@@ -35,10 +36,21 @@ class QueryError(DurastateError):
 
 
 class Answer:
-    """The columns of an answer, and its rows as Arrow batches as DuckDB finds them."""
+    """The columns of an answer, and its rows as Arrow batches as DuckDB finds them.
 
-    def __init__(self, reader: pa.RecordBatchReader, aside: _Aside) -> None:
-        self.schema: pa.Schema = reader.schema
+    `columns` are the names and DuckDB's types, as they are before a `Shape` makes text of them.
+    """
+
+    def __init__(
+        self,
+        reader: pa.RecordBatchReader,
+        aside: _Aside,
+        columns: Sequence[tuple[str, str]],
+        *,
+        is_plan: bool,
+    ) -> None:
+        self.columns = columns
+        self.is_plan = is_plan  # of an EXPLAIN, whose text has lines
         self._reader = reader
         self._aside = aside
 
@@ -76,25 +88,33 @@ class Tables:
         self._duck = duck
         self._aside = _Aside(duck, thread)
 
-    def ask(self, sql: str, values: Sequence[Any] = ()) -> Answer:
+    def ask(self, sql: str, values: Sequence[Any] = (), shape: Shape | None = None) -> Answer:
         """The answer to one statement, to be read before the next; `values` are for its `?`."""
-        statements = self._aside.do(lambda: self._duck.extract_statements(sql))
-        statement, given = _one_that_reads(statements), list(values) or None
-        relation = self._aside.do(lambda: self._duck.sql(statement, params=given))
-        return Answer(
-            self._aside.do(lambda: relation.to_arrow_reader(_ROWS_OF_A_BATCH)), self._aside
-        )
+        statement = _one_that_reads(self._aside.do(lambda: self._duck.extract_statements(sql)))
+        is_plan, given = statement.type == duckdb.StatementType.EXPLAIN, list(values) or None
+
+        def asking() -> Answer:
+            relation = self._duck.sql(statement.query, params=given)
+            kinds = [kind.id for kind in relation.types]
+            columns = list(zip(relation.columns, kinds, strict=True))
+            shaped = relation if shape is None else shape(relation)
+            reader = shaped.to_arrow_reader(_ROWS_OF_A_BATCH)
+            return Answer(reader, self._aside, columns, is_plan=is_plan)
+
+        answer: Answer = self._aside.do(asking)
+        return answer
 
 
 @contextmanager
-def query(directory: Path, sql: str) -> Iterator[Answer]:
+def query(directory: Path, sql: str, shape: Shape | None = None) -> Iterator[Answer]:
     """The answer to one statement over `executions`, `operations` and `failures`.
 
-    The block has it; it is gone after that. Times are UTC. `QueryError` for what DuckDB refuses,
+    The block has it; it is gone after that. Times are UTC. With a `shape` of `texts` the rows are
+    text. `QueryError` for what DuckDB refuses,
     `DirectoryError` where there is no audit.
     """
     with tables(directory) as opened:
-        yield opened.ask(sql)
+        yield opened.ask(sql, shape=shape)
 
 
 @contextmanager
@@ -112,10 +132,10 @@ def tables(directory: Path) -> Iterator[Tables]:
         yield Tables(duck, thread)
 
 
-def _one_that_reads(statements: list[duckdb.Statement]) -> str:
+def _one_that_reads(statements: list[duckdb.Statement]) -> duckdb.Statement:
     if len(statements) != 1 or statements[0].type not in _READING:
         raise QueryError("expected one statement that reads, such as SELECT, DESCRIBE or EXPLAIN")
-    return statements[0].query
+    return statements[0]
 
 
 @contextmanager
@@ -148,7 +168,20 @@ def _data_set(directory: Path, manifest: Manifest, table: Table, scratch: Path) 
     schema = arrow_schema(table)
     if not paths:
         return ds.dataset(schema.empty_table())
-    return ds.dataset([str(path) for path in paths], schema=schema, format="parquet")
+    found = ds.dataset([str(path) for path in paths], schema=schema, format="parquet")
+    return _Streamed(list(found.get_fragments()), schema, found.format, found.filesystem)
+
+
+class _Streamed(ds.FileSystemDataset):  # type: ignore[misc]
+    """Read a row group at a time.
+
+    Arrow reads ahead otherwise, which holds all of a table in memory and makes nothing faster.
+    """
+
+    def scanner(self, **wanted: Any) -> ds.Scanner:
+        """What DuckDB calls, with the columns and the rows that it wants."""
+        lean = {"use_threads": False, "batch_readahead": 0, "fragment_readahead": 0}
+        return super().scanner(batch_size=_ROWS_OF_A_BATCH, **lean, **wanted)
 
 
 def _as_parquet(directory: Path, path: Path, table: Table, scratch: Path) -> Path:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from .ending import OTHER, Problem
+from .plain import plain_json
 
 
 def open_closed() -> None:
@@ -42,6 +43,18 @@ def results() -> Iterator[None]:
     except OSError as error:
         let_go(sys.stdout)
         raise Problem(f"cannot write to stdout: {error.strerror}", OTHER) from None
+
+
+def write_utf8(text: str) -> None:
+    """Results for programs, on stdout: UTF-8, whatever the locale is."""
+    sys.stdout.buffer.write(text.encode())
+
+
+def write_json(data: bytes) -> None:
+    """The same for JSON; a terminal gets what is not printable as JSON's own escapes."""
+    if sys.stdout.isatty():
+        data = plain_json(data.decode()).encode()
+    sys.stdout.buffer.write(data)
 
 
 def say(text: str) -> None:
