@@ -33,7 +33,7 @@ UNION ALL
 (SELECT 'retried', arn, status, NULL, retry_count, NULL, NULL FROM executions
  WHERE retry_count > 0 ORDER BY retry_count DESC, arn LIMIT {_MOST})
 UNION ALL
-SELECT 'failures', error, code, min(message), count(*), NULL, min(arn, 3)
+SELECT 'failures', error, code, arg_min(message, arn), count(*), NULL, min(arn, 3)
 FROM failures GROUP BY error, code
 """  # noqa: S608 - a number of our own
 
@@ -73,7 +73,7 @@ class Retried(NamedTuple):
 
 
 class Unread(NamedTuple):
-    """Executions that could not be read for the same reason; `message` is one of theirs."""
+    """Executions that could not be read for the same reason; `message` is of the first sample."""
 
     error: str
     code: str | None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from rich.text import Text
 from durastate import ExecutionRef, Failed, ServiceError, StateClient, Statistics
 from durastate.emulator import EmulatorProcess, FaultPlan, World
 
+from .ending import reason
 from .plain import plain
 from .progress import Progress, Tally, span
 from .running import tune_collector
@@ -85,4 +85,4 @@ def _reason(failed: Failed) -> str:
     error = failed.error
     if isinstance(error, ServiceError):
         return f"{error.code}: {error.message}" if error.message else error.code
-    return re.sub(rf"^.*{re.escape(failed.ref.arn)}( at \S+)?: ", "", str(error))
+    return reason(str(error), failed.ref.arn)

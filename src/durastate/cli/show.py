@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from .ending import COMPLETE, SOME_FAILED, USAGE, Problem
+from .ending import COMPLETE, SOME_FAILED, USAGE, Problem, reason
 from .extras import audit_extra, directory_problems
 from .one import print_one
 from .options import Connection
@@ -52,8 +52,9 @@ def show_kept(directory: Path, name: str, *, whole: bool, failed: bool, messages
             USAGE,
         )
     (kept,) = found
+    failure = reason(kept.failure or "", kept.arn)
     if kept.state is None:
-        raise Problem(f"{kept.arn} could not be read: {kept.failure}", SOME_FAILED)
+        raise Problem(f"{kept.arn} could not be read: {failure}", SOME_FAILED)
     if messages and manifest.payloads != "full":
         say("This audit holds no messages: it was made without --payloads full.")
     view = View(
@@ -66,6 +67,6 @@ def show_kept(directory: Path, name: str, *, whole: bool, failed: bool, messages
     )
     with results():
         print_tree(kept.state, view)
-    if kept.failure:
-        say(f"A later run could not read it anew: {plain(kept.failure)}")
+    if failure:
+        say(f"A later run could not read it anew: {plain(failure)}")
     return COMPLETE
