@@ -13,10 +13,12 @@ import click
 
 from durastate import __version__
 
+from . import completing
 from .ending import COMPLETE, OTHER, USAGE, code_of, message_of
 from .options import (
     Connection,
     Number,
+    WithFaults,
     audit_connection_options,
     connection_options,
     history_connection_options,
@@ -33,6 +35,12 @@ _outage_option = click.option(
     type=Number(min=0, min_open=True),
     help="How long to wait for an endpoint that has gone away, before the run ends.  "
     "[default: 300]",
+)
+_directory_argument = click.argument(
+    "directory",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    shell_complete=completing.directories,
 )
 _PAYLOADS = ("full", "none", "size", "hash")  # what payloads.py knows
 _SHELLS = ("bash", "zsh", "fish")
@@ -202,6 +210,7 @@ def fetch(
     "--from",
     "source",
     metavar="FILE",
+    shell_complete=completing.files,
     help="Read more of them from a file, or - for stdin: a name or an ARN a line, or the lines "
     "that fetch takes.",
 )
@@ -210,6 +219,7 @@ def fetch(
     "--out",
     metavar="DIR",
     type=click.Path(path_type=Path),
+    shell_complete=completing.directories,
     help="Directory to write, readable by you alone; the same one goes on. Needed but for --plan.",
 )
 @click.option(
@@ -222,6 +232,7 @@ def fetch(
 @click.option(
     "--status",
     metavar="STATUS,…",
+    shell_complete=completing.statuses,
     help="Executions that are RUNNING, SUCCEEDED, FAILED, TIMED_OUT or STOPPED; several with "
     "commas.  [default: all]",
 )
@@ -336,7 +347,7 @@ def audit(
 
 
 @commands.command()
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@_directory_argument
 def verify(*, directory: Path) -> int:
     """Check that the directory of an audit is as it was written.
 
@@ -354,7 +365,7 @@ def verify(*, directory: Path) -> int:
 
 
 @commands.command()
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@_directory_argument
 @click.argument("sql")
 @click.option(
     "--format",
@@ -385,7 +396,9 @@ def query(*, directory: Path, sql: str, output: str) -> None:
 
 
 @commands.command()
-@click.argument("where", metavar="[DIR] ARN", nargs=-1, required=True)
+@click.argument(
+    "where", metavar="[DIR] ARN", nargs=-1, required=True, shell_complete=completing.shown
+)
 @click.option("--all", "whole", is_flag=True, help="Every operation, however many are alike.")
 @click.option(
     "--failed",
@@ -454,7 +467,7 @@ def demo() -> None:
     run(run_demo())
 
 
-@commands.command()
+@commands.command(cls=WithFaults)
 @click.option(
     "--port",
     metavar="N",
@@ -495,6 +508,7 @@ def demo() -> None:
 @click.option(
     "--statuses",
     metavar="STATUS=N,…",
+    shell_complete=completing.weighted_statuses,
     help="Weights of RUNNING, SUCCEEDED, FAILED, TIMED_OUT and STOPPED.  [default: a mix, four in "
     "five running]",
 )
@@ -540,8 +554,9 @@ def demo() -> None:
     metavar="PLAN",
     default="none",
     show_default=True,
+    shell_complete=completing.fault_plans,
     help="demo (a dozen broken executions and 2 % of faults that pass), SHARE of the answers that "
-    "go wrong once, or KIND,…:SHARE such as throttle,reset:0.05.",
+    "go wrong once, or KIND,…:SHARE such as throttle,reset:0.05, with the kinds below.",
 )
 @click.option(
     "--seed",
