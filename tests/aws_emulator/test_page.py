@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cli.support import environment, finish, start, wait_until
+from cli.support import environment, wait_until
 from docs.page import ROOT, blocks
 from docs.test_command_page import DURASTATE
 
@@ -59,9 +59,7 @@ def test_the_line_starts_it(tmp_path: Path) -> None:
         )
     try:
         wait_until(lambda: b"Server started" in (tmp_path / "log").read_bytes(), server)
-        env = environment(f"http://127.0.0.1:{port}")
-        done = finish(start("audit", "nobody", "--plan", env=env))
+        socket.create_connection(("127.0.0.1", port)).close()
     finally:
         server.kill()
         server.wait()
-    assert (done.code, done.out.partition(":")[0]) == (0, "0 executions found")

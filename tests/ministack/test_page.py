@@ -1,4 +1,4 @@
-"""docs/emulator.md: its lines point the command at ministack."""
+"""docs/emulator.md: its lines point the command at ministack, which leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from docs.page import ROOT, blocks
 from docs.test_command_page import DURASTATE
 
 from .peer import every_kind, running_ministack
+from .test_peer import listens
 
 PAGE = ROOT / "docs" / "emulator.md"
 THE_PAGES = "http://127.0.0.1:4566"
@@ -25,7 +26,7 @@ def nothing_blocks_the_loop() -> None:
 
 
 @pytest.mark.asyncio
-async def test_the_lines_read_what_it_holds(tmp_path: Path) -> None:
+async def test_the_lines_read_what_it_holds_and_it_ends_with_its_context(tmp_path: Path) -> None:
     (lines,) = [each.code for each in blocks(PAGE, "sh") if THE_PAGES in each.code]
     async with running_ministack() as server:
         written = await server.write("every-kind", every_kind)
@@ -41,6 +42,8 @@ async def test_the_lines_read_what_it_holds(tmp_path: Path) -> None:
             text=True,
             check=False,
         )
+    assert not await listens(server.endpoint_url)
+    assert not server.folder.exists()
     assert done.returncode == 0, done.stderr
     counts = re.findall(r"^STARTED, (\d+) operations from (\w+)", done.stdout, re.MULTILINE)
     (of_state, state), (of_history, history) = counts
