@@ -120,6 +120,5 @@ def test_help_loads_nothing_that_it_does_not_need(arguments: list[str]) -> None:
     heavy |= {"pyarrow", "duckdb", "durastate.audit"}
     assert not loaded & heavy
     assert {name for name in loaded if name.startswith("durastate.cli.")} == {
-        f"durastate.cli.{name}"
-        for name in ("app", "completing", "ending", "options", "plain", "streams")
+        f"durastate.cli.{name}" for name in ("app", "completing", "ending", "options", "streams")
     }

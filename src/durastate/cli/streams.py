@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from .ending import OTHER, Problem
-from .plain import plain_json
 
 
 def open_closed() -> None:
@@ -53,6 +52,8 @@ def write_utf8(text: str) -> None:
 def write_json(data: bytes) -> None:
     """The same for JSON; a terminal gets what is not printable as JSON's own escapes."""
     if sys.stdout.isatty():
+        from .plain import plain_json  # json is not loaded for a --help
+
         data = plain_json(data.decode()).encode()
     sys.stdout.buffer.write(data)
 
