@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from audit.support import add, failure, row, state, step
+from audit.support import add, arn, failure, row, state, step
 
 from durastate.audit import Store
 
@@ -103,6 +103,47 @@ def test_a_table_cuts_what_is_long_and_shows_no_control_character(
     assert "two\\nlines" in done.out
     done = invoke("query", directory, "select repeat('x', 2000) as a, 1 as b")
     assert done.out.splitlines()[-1] == "x" * 1023 + "…  1"
+
+
+@pytest.mark.parametrize(("columns", "is_wide"), [(40, False), (120, True)])
+def test_a_terminal_too_narrow_for_the_columns_gets_a_line_for_each_value(
+    invoke: Invoke,
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    columns: int,
+    is_wide: bool,
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    sql = "select arn, null as x, status from executions where name in ('order-1', 'order-2')"
+    lines = invoke("query", directory, f"{sql} order by arn").out.splitlines()
+    if is_wide:
+        assert lines[2] == f"{arn(1)}  NULL  SUCCEEDED"
+    else:
+        first = ["- row 1 -", f"arn     {arn(1)}", "x       NULL", "status  SUCCEEDED"]
+        second = ["- row 2 -", f"arn     {arn(2)}", "x       NULL", "status  RUNNING"]
+        assert lines == first + second
+
+
+def test_into_a_file_no_arn_is_cut(invoke: Invoke, directory: Path) -> None:
+    long_arn = arn(1).replace("orders", "o" * 140)
+    done = invoke("query", directory, f"select '{long_arn}' as arn, 1 as n")
+    assert done.out.splitlines()[-1] == f"{long_arn}  1"
+
+
+def test_a_plan_is_drawn_over_its_lines(invoke: Invoke, directory: Path) -> None:
+    done = invoke("query", directory, "explain select count(*) from executions")
+    assert (done.code, "\\n" in done.out) == (0, False)
+    assert len({len(line) for line in done.out.splitlines()}) == 1  # boxes
+    assert len(done.out.splitlines()) > 5
+
+
+def test_columns_line_up_where_characters_are_two_columns_wide(
+    invoke: Invoke, directory: Path
+) -> None:
+    sql = "select unnest(['世界', 'abcd', 'e']) as a, 1 as n"
+    lines = invoke("query", directory, sql).out.splitlines()
+    assert lines[1:] == ["----  -", "世界  1", "abcd  1", "e     1"]
 
 
 def test_csv_has_no_formula_and_no_control_character(invoke: Invoke, directory: Path) -> None:

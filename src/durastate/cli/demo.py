@@ -73,7 +73,9 @@ def _print_summary(tally: _Tally, statistics: Statistics, seconds: float) -> Non
         f"Took: {span(seconds)}, {statistics.operations / seconds:,.0f} operations/s, "
         f"{tally.read / seconds:,.0f} executions/s"
     )
-    table = Table("Failed execution", "Error", "Reason", title="What could not be read, and why")
+    table = Table(title="What could not be read, and why")
+    for name in ("Failed execution", "Error", "Reason"):
+        table.add_column(name, overflow="fold")
     for failed in sorted(tally.failures, key=lambda each: each.index):
         name = failed.ref.execution_name
         table.add_row(Text(plain(name)), type(failed.error).__name__, Text(plain(_reason(failed))))
