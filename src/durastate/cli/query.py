@@ -33,7 +33,7 @@ _GAP = "  "
 # What spreadsheets begin a formula with, in East Asian full width too. Which separator divides a
 # line into cells depends on the country: `name;=1+1` is two cells where that is a semicolon,
 # whatever the quotes around both.
-_FORMULA = re.compile(r'(?:^|(?<=[,;|\t]))(?=[\s"]*[=+\-@\uff1d\uff0b\uff0d\uff20])')
+_FORMULA = re.compile(r'(?:^|(?<=[,;|]))(?=[\s"]*[=+\-@\uff1d\uff0b\uff0d\uff20])')
 
 Batches = Iterable[Any]  # of Arrow, every column text
 
