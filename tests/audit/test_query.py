@@ -177,4 +177,4 @@ def test_a_large_table_is_read_a_row_group_at_a_time(tmp_path: Path) -> None:
     for batch in scanner.to_reader():
         assert len(batch) <= 1_000
         most = max(most, pa.total_allocated_bytes() - before)
-    assert most < 10 * group.nbytes
+    assert most < 30 * group.nbytes  # of a hundred

@@ -110,8 +110,7 @@ def query(directory: Path, sql: str, shape: Shape | None = None) -> Iterator[Ans
     """The answer to one statement over `executions`, `operations` and `failures`.
 
     The block has it; it is gone after that. Times are UTC. With a `shape` of `texts` the rows are
-    text. `QueryError` for what DuckDB refuses,
-    `DirectoryError` where there is no audit.
+    text. `QueryError` for what DuckDB refuses, `DirectoryError` where there is no audit.
     """
     with tables(directory) as opened:
         yield opened.ask(sql, shape=shape)
@@ -168,7 +167,9 @@ def _data_set(directory: Path, manifest: Manifest, table: Table, scratch: Path) 
     schema = arrow_schema(table)
     if not paths:
         return ds.dataset(schema.empty_table())
-    found = ds.dataset([str(path) for path in paths], schema=schema, format="parquet")
+    options = ds.ParquetFragmentScanOptions(pre_buffer=False)  # of whole files otherwise
+    form = ds.ParquetFileFormat(default_fragment_scan_options=options)
+    found = ds.dataset([str(path) for path in paths], schema=schema, format=form)
     return _Streamed(list(found.get_fragments()), schema, found.format, found.filesystem)
 
 

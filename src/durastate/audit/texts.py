@@ -88,12 +88,10 @@ def _for_json(value: str, kind: DuckDBPyType, depth: int = 0) -> str:
 def _members(value: str, kind: DuckDBPyType, depth: int) -> str:
     """A struct of the members; of a union all but one are NULL, and a row's are `1`, `2`, …"""
     is_union = kind.id == "union"
+    extract = "union_extract" if is_union else "struct_extract"
     made = []
-    for at, (name, child) in enumerate(_children(kind)[is_union:], 1):  # a union's first is its tag
-        extract, key = (
-            "union_extract" if is_union else "struct_extract",
-            _text(name) if name else str(at),
-        )
+    for at, (name, child) in enumerate(_children(kind)[is_union:], 1):  # a union's tag is first
+        key = _text(name) if name else str(at)
         held = _for_json(f"{extract}({value}, {key})", child, depth)
         made.append(f"{_name(name or str(at))} := {held}")
     return f"struct_pack({', '.join(made)})"
