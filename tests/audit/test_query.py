@@ -6,10 +6,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from durastate.audit import DirectoryError, Store
+from durastate.audit.datasets import data_set
 from durastate.audit.query import QueryError, query
+from durastate.audit.tables import rows_table
 
 from .support import add, failure, row, state, step, written
 
@@ -162,3 +166,18 @@ def test_a_file_that_is_damaged_is_one_line(tmp_path: Path, form: Any, content: 
     with pytest.raises((DirectoryError, QueryError), match=r"operations") as caught:
         asked(directory, "select count(name) from operations")
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_large_table_is_read_a_row_group_at_a_time(tmp_path: Path) -> None:
+    group = rows_table("operations", [{"arn": f"a{at}", "id": "x" * 500} for at in range(1_000)])
+    with pq.ParquetWriter(tmp_path / "operations.parquet", group.schema) as writer:
+        for _ in range(100):
+            writer.write_table(group)
+    before = pa.total_allocated_bytes()
+    most = 0
+    found = data_set("operations", [str(tmp_path / "operations.parquet")])
+    scanner = found.scanner(columns=["arn", "id"])
+    for batch in scanner.to_reader():
+        assert len(batch) <= 1_000
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert most < 30 * group.nbytes  # of a hundred

@@ -544,8 +544,13 @@ def test_an_alias_that_does_not_exist_is_a_failure_among_the_others(tmp_path: Pa
 def test_a_journal_that_pins_a_run_to_nonsense_is_refused(tmp_path: Path, pins: Any) -> None:
     order = Order(functions=ORDERS)
     service = Service(orders(1))
+
+    async def selection() -> dict[str, object]:
+        async with service.places() as places:
+            return order.selection() | places.selection()
+
     with Store.open(tmp_path / "a") as store:
-        store.begin(order.selection() | service.places().selection(), pins)
+        store.begin(run(selection()), pins)
     with pytest.raises(DirectoryError, match=r"journal\.sqlite is damaged"):
         audit(service, tmp_path / "a", order)
 

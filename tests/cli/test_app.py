@@ -88,22 +88,6 @@ def test_completion_is_a_script_for_the_shell(invoke: Invoke, shell: str) -> Non
     assert f"_DURASTATE_COMPLETE={shell}_complete" in done.out
 
 
-def test_completion_completes() -> None:
-    asked = {
-        "_DURASTATE_COMPLETE": "bash_complete",
-        "COMP_WORDS": "durastate fe",
-        "COMP_CWORD": "1",
-    }
-    done = finish(start(env=environment("") | asked))
-    assert (done.code, done.out) == (0, "plain,fetch\n")
-
-
-def test_bash_takes_the_script(tmp_path: Path) -> None:
-    script = finish(start("completion", "bash", env=environment("")))
-    (tmp_path / "script").write_text(script.out)
-    subprocess.run(["/bin/bash", "-n", tmp_path / "script"], check=True)
-
-
 def test_without_its_extra_the_command_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "click.py").write_text("raise ModuleNotFoundError('no', name='click')")
     env = environment("")
@@ -136,5 +120,5 @@ def test_help_loads_nothing_that_it_does_not_need(arguments: list[str]) -> None:
     heavy |= {"pyarrow", "duckdb", "durastate.audit"}
     assert not loaded & heavy
     assert {name for name in loaded if name.startswith("durastate.cli.")} == {
-        f"durastate.cli.{name}" for name in ("app", "ending", "options", "streams")
+        f"durastate.cli.{name}" for name in ("app", "completing", "ending", "options", "streams")
     }

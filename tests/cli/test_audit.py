@@ -388,10 +388,13 @@ def test_what_could_not_be_read_is_listed_and_the_exit_code_says_so(
     assert done.code == 2
     assert "8 found = 0 read before + 6 read + 2 failed + 0 not attempted" in done.out
     listed = done.out.partition("Could not be read: 2 executions\n")[2]
-    assert "1  EncryptionKeyError KMSDisabledException: " in listed
-    assert "1  ExecutionNotFoundError ResourceNotFoundException: " in listed
-    assert service.world.arn(0) in listed
-    assert service.world.arn(8) in listed
+    assert "1  EncryptionKeyError: KMSDisabledException: The KMS key is disabled. (requ" in listed
+    assert "1  ExecutionNotFoundError: ResourceNotFoundException: " in listed
+    assert "Check the state and the policy of the function's KMS key\n" in listed  # its last words
+    assert [listed.count(service.world.arn(at)) for at in (0, 8)] == [1, 1]
+    shown = invoke("show", out, service.world.arn(8)).err
+    assert shown.count(service.world.arn(8)) == 1
+    assert "could not be read: EncryptionKeyError: KMSDisabledException: The KMS" in shown
     assert rows(out, "select count(*) from failures") == [(2,)]
     # Another run tries them again.
     monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", service.endpoint_url)

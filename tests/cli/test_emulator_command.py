@@ -197,6 +197,11 @@ def test_faults_are_a_plan(text: str, plan: FaultPlan) -> None:
     assert fault_plan(text, WORLD) == plan
 
 
+def test_the_help_says_every_kind_of_fault_and_what_it_does(invoke: Invoke) -> None:
+    listed = " ".join(invoke("emulator", "--help").out.partition("Kinds of --faults:")[2].split())
+    assert [kind for kind in FaultKind if f"{kind} {kind.about}." not in listed] == []
+
+
 @pytest.mark.parametrize("text", ["", "1.5", "-1", "nan", "reset", "nonsense:0.1", ":0.1"])
 def test_what_is_no_plan_is_a_usage_error(text: str) -> None:
     with pytest.raises(click.UsageError):

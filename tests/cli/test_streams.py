@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from audit.support import row, state, step
 
-from durastate.emulator import Emulator, World
+from durastate.audit import Store
+from durastate.cli.app import run
+from durastate.emulator import Emulator, Execution, World
 
 from .support import environment, finish, records, serving, start, write_refs
 
@@ -110,6 +115,92 @@ def test_results_that_cannot_be_written_are_one_clear_line(
         )
     assert (done.code, len(done.err.splitlines())) == (255, 1)
     assert done.err.startswith("durastate: cannot write to stdout: ")
+
+
+class Gone(io.TextIOWrapper):
+    """A stdout whose reader has gone away, so that the first byte fails."""
+
+    def __init__(self) -> None:
+        reading, writing = os.pipe()
+        os.close(reading)
+        super().__init__(io.FileIO(writing, "w"), "utf-8", write_through=True)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("streams") / "audit"
+    with Store.open(directory) as store:
+        store.add(row(1), state(1, [step(0, Name="Grüße ✓")]))
+        store.finish(complete=True)
+    return directory
+
+
+SQL = "select name from operations"
+COMMANDS = [
+    "--help",
+    "--version",
+    "get ARN --token-file TOKEN",
+    "get ARN --token-file TOKEN --output json",
+    "get ARN --token-file TOKEN --output jsonl",
+    "show ARN",
+    "show AUDIT order-1",
+    "audit order-flow --plan",
+    "audit order-flow -o OUT --quiet",
+    "verify AUDIT",
+    "query AUDIT SQL",
+    "query AUDIT SQL --format csv",
+    "query AUDIT SQL --format json",
+    "query AUDIT PLAN",
+    "policy",
+    "completion bash",
+    "emulator --executions 1",
+]
+
+
+@pytest.fixture
+def known(service: Emulator, token: Path, audited: Path, tmp_path: Path) -> dict[str, str | Path]:
+    """What the words of `COMMANDS` stand for."""
+    found = {"ARN": service.world.arn(1), "TOKEN": token, "AUDIT": audited, "SQL": SQL}
+    return found | {"OUT": tmp_path / "out", "PLAN": f"explain {SQL}"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_reader_that_has_gone_ends_every_command_in_silence(
+    known: dict[str, str | Path],
+    command: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    words = [str(known.get(word, word)) for word in command.split()]
+    monkeypatch.setattr(sys, "argv", ["durastate", *words])
+    with Gone() as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        code = run()
+    assert (code, *capfd.readouterr()) == (255, "", "")
+
+
+@pytest.mark.parametrize("command", ["get json", "get jsonl", "query json", "query csv", "policy"])
+def test_what_programs_read_is_utf_8_whatever_the_locale(
+    token: Path, audited: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arn = World(executions=1).arn(0)
+    named = {"Id": "1", "Type": "STEP", "Name": "Grüße ✓", "Status": "STARTED", "StartTimestamp": 0}
+    world = World(executions=0, extra={arn: Execution(token.read_text().strip(), [named])})
+    name, _, output = command.partition(" ")
+    words = {
+        "get": ["get", arn, "--token-file", str(token), "--output", output],
+        "query": ["query", str(audited), SQL, "--format", output],
+        "policy": ["policy"],
+    }[name]
+    out = io.TextIOWrapper(io.BytesIO(), "cp1252")
+    monkeypatch.setattr(sys, "argv", ["durastate", *words])
+    monkeypatch.setattr(sys, "stdout", out)
+    with serving(world) as emulator:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", emulator.endpoint_url)
+        assert run() == 0
+    out.flush()
+    written = out.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    assert ("Grüße ✓" in written) == (name != "policy")
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("completion", "bash")])

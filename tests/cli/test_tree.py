@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from rich.text import Text
 
 from durastate import ExecutionState, decode_page
-from durastate.cli.tree import View, in_tree_order, print_tree, that_fit
+from durastate.cli.columns import that_fit
+from durastate.cli.tree import View, in_tree_order, print_tree
 from durastate.models import dump_json
 
 
@@ -18,9 +20,9 @@ def operation(identity: str, parent: str | None = None, **members: Any) -> dict[
     return wire if parent is None else {**wire, "ParentId": parent}
 
 
-def state(*operations: dict[str, Any]) -> ExecutionState:
+def state(*operations: dict[str, Any], arn: str = "a:1") -> ExecutionState:
     page = decode_page(dump_json({"Operations": operations}))
-    return ExecutionState("a:1", page.operations, source="state")
+    return ExecutionState(arn, page.operations, source="state")
 
 
 def order(*operations: dict[str, Any]) -> list[tuple[str, int]]:
@@ -76,39 +78,85 @@ NEEDED["Note"] = 18
 
 
 @pytest.mark.parametrize(
-    ("room", "names", "dropped"),
+    ("room", "names", "gone"),
     [
-        (1_000, 30, set()),
-        (114, 30, set()),
-        (113, 29, set()),
-        (96, 12, set()),
-        (95, 30, {"Started (UTC)"}),
-        (80, 17, {"Started (UTC)"}),
-        (70, 19, {"Started (UTC)", "Took"}),
-        (20, 12, {"Started (UTC)", "Took"}),
+        (1_000, 30, 0),
+        (114, 30, 0),
+        (108, 24, 0),
+        (107, 30, 1),
+        (97, 24, 1),
+        (96, 30, 2),
+        (80, 27, 2),
+        (69, 16, 2),
+        (68, 30, 3),
+        (54, 22, 3),
+        (40, 17, 4),
+        (38, 27, 5),
+        (20, 12, 5),
     ],
 )
-def test_a_narrow_terminal_costs_names_and_times_but_no_reason(
-    room: int, names: int, dropped: set[str]
+def test_a_narrow_terminal_costs_the_type_first_and_the_status_never(
+    room: int, names: int, gone: int
 ) -> None:
     found = that_fit(NEEDED, room)
-    assert (found.pop("Operation"), set(NEEDED) - {"Operation"} - set(found)) == (names, dropped)
+    assert found.pop("Operation") == names
+    in_order = ["Type", "Note", "Started (UTC)", "Attempt", "Took"]
+    assert set(NEEDED) - {"Operation"} - set(found) == set(in_order[:gone])
 
 
-def test_on_a_terminal_of_80_columns_the_reason_can_be_read(
+def terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> Callable[..., list[str]]:
+    """What a terminal of that width shows, in lines."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+
+    def shown(found: ExecutionState, view: View | None = None) -> list[str]:
+        print_tree(found, view)
+        return Text.from_ansi(capsys.readouterr().out).plain.splitlines()
+
+    return shown
+
+
+FAILED = {"Attempt": 3, "Error": {"ErrorType": "ServiceUnavailable", "ErrorMessage": "word " * 99}}
+
+
+def test_80_columns_show_when_it_started_what_it_took_and_why_it_failed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    monkeypatch.setenv("COLUMNS", "80")
-    details = {"Attempt": 3, "Error": {"ErrorType": "ServiceUnavailable"}}
-    long_name = operation("s", Name="reconcile-" * 5, Status="FAILED", StepDetails=details)
-    print_tree(state({**long_name, "EndTimestamp": 100}))
-    line = Text.from_ansi(capsys.readouterr().out.splitlines()[-1]).plain.rstrip()
+    long_name = operation("s", Name="reconcile-" * 5, Status="FAILED", StepDetails=FAILED)
+    *_, line, note = terminal(capsys, monkeypatch, 80)(state({**long_name, "EndTimestamp": 100}))
     assert len(line) <= 80
     assert line.split() == [
-        *("reconcile-reconcile-reco…", "STEP", "FAILED", "3", "1", "min", "40", "s"),
-        "ServiceUnavailable",
+        *(
+            "reconcile-reconcile-reconcile…",
+            "FAILED",
+            "3",
+            "1970-01-01",
+            "00:00:00",
+            "1",
+            "min",
+            "40",
+        ),
+        "s",
     ]
+    assert note.strip() == "ServiceUnavailable"
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_no_width_costs_a_reason_or_a_part_of_the_arn(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    deep = [operation(str(at), str(at - 1) if at else None, Name=f"n{at}") for at in range(20)]
+    failed = operation("s", "19", Name="charge", Status="FAILED", StepDetails=FAILED)
+    arn = "arn:aws:lambda:eu-west-1:123456789012:function:" + "x" * 90
+    found = state(*deep, failed, arn=arn)
+    lines = terminal(capsys, monkeypatch, columns)(found, View(messages=True))
+    assert lines[0] == arn
+    assert max(map(len, lines[1:])) <= columns
+    at = next(at for at, line in enumerate(lines) if line.strip().startswith("charge"))
+    reason = " ".join(line.strip() for line in lines[at + 1 :])
+    assert reason == "ServiceUnavailable: " + ("word " * 60).strip() + " …"
 
 
 def test_names_of_others_reach_no_terminal_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,24 +166,6 @@ def test_names_of_others_reach_no_terminal_as_they_are(capsys: pytest.CaptureFix
     shown = capsys.readouterr().out
     assert "\\x1b]0;x\\x07[red]b[/red]" in shown
     assert shown.replace("\n", "").isprintable()
-
-
-def test_a_long_note_goes_on_below_itself_instead_of_costing_the_duration(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    monkeypatch.setenv("COLUMNS", "80")
-    details = {
-        "Attempt": 3,
-        "Error": {"ErrorType": "ServiceUnavailable", "ErrorMessage": "x" * 999},
-    }
-    failed = operation("s", Name="charge", Status="FAILED", EndTimestamp=100, StepDetails=details)
-    print_tree(state(failed), View(messages=True))
-    shown = Text.from_ansi(capsys.readouterr().out).plain
-    assert "1 min 40 s" in shown
-    assert shown.count("x") == 300
-    assert shown.count("…") == 1
-    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_errors_of_the_execution_itself_and_of_a_wait_are_named(

@@ -112,14 +112,6 @@ async def test_what_is_no_arn_is_an_invalid_request(
     assert caught.value.message == "Invalid DurableExecutionArn: no-arn"
 
 
-async def test_it_ends_with_its_context() -> None:
-    async with running_ministack() as running:
-        assert await listens(running.endpoint_url)
-
-    assert not await listens(running.endpoint_url)
-    assert not running.folder.exists()
-
-
 async def test_it_ends_with_a_parent_that_is_killed() -> None:
     script = """
 import asyncio

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -27,9 +28,12 @@ from .schema import TABLES, Table, arrow_schema
 from .tables import pieces, reading, rows_table
 
 DataSets = dict[Table, ds.Dataset]
-# A changed byte is an error of the query that reads its page.
+_ROWS_AT_ONCE = 10_000
+# A changed byte is an error of the query that reads its page. Arrow would buffer whole files.
 _PARQUET = ds.ParquetFileFormat(
-    default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+    default_fragment_scan_options=ds.ParquetFragmentScanOptions(
+        page_checksum_verification=True, pre_buffer=False
+    )
 )
 
 
@@ -54,9 +58,9 @@ def _size(path: Path) -> int:
 def _named(directory: Path, manifest: Manifest, table: Table, closing: ExitStack) -> ds.Dataset:
     paths = manifest.paths(directory, table)
     if manifest.format == "parquet" or not paths:
-        return _data_set(table, list(map(str, paths)))
+        return data_set(table, list(map(str, paths)))
     found = chain.from_iterable(pieces(path, table) for path in paths)
-    return _data_set(table, [_copied(directory, table, found, closing)])
+    return data_set(table, [_copied(directory, table, found, closing)])
 
 
 def of_journal(directory: Path, journal: Journal, closing: ExitStack) -> DataSets:
@@ -77,7 +81,7 @@ def of_journal(directory: Path, journal: Journal, closing: ExitStack) -> DataSet
         "failures": _of_rows(journal, "failures"),
     }
     return {
-        table: _data_set(
+        table: data_set(
             table,
             [*whole * (table == "operations"), _copied(directory, table, rows, closing)],
         )
@@ -97,11 +101,25 @@ def _of_rows(journal: Journal, table: Table) -> Iterator[pa.Table]:
     return (rows_table(table, rows) for rows in journal.summaries(table))
 
 
-def _data_set(table: Table, paths: list[str]) -> ds.Dataset:
+def data_set(table: Table, paths: list[str]) -> ds.Dataset:
+    """Files of Parquet as one table, which is read as it is asked for."""
     schema = arrow_schema(table)
     if not paths:
         return ds.dataset(schema.empty_table())
-    return ds.dataset(paths, schema=schema, format=_PARQUET)
+    found = ds.dataset(paths, schema=schema, format=_PARQUET)
+    return _Streamed(list(found.get_fragments()), schema, found.format, found.filesystem)
+
+
+class _Streamed(ds.FileSystemDataset):  # type: ignore[misc]
+    """Read a row group at a time.
+
+    Arrow reads ahead otherwise, which holds all of a table in memory and makes nothing faster.
+    """
+
+    def scanner(self, **wanted: Any) -> ds.Scanner:
+        """What DuckDB calls, with the columns and the rows that it wants."""
+        lean = {"use_threads": False, "batch_readahead": 0, "fragment_readahead": 0}
+        return super().scanner(batch_size=_ROWS_AT_ONCE, **lean, **wanted)
 
 
 def _copied(directory: Path, table: Table, found: Iterable[pa.Table], closing: ExitStack) -> str:

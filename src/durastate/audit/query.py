@@ -21,7 +21,7 @@ from .errors import DirectoryError, QueryError
 from .journal import Counts, Journal
 from .manifest import load_manifest, read_manifest
 from .schema import Payloads
-from .values import values_of
+from .texts import Shape
 
 __all__ = ["Answer", "QueryError", "Tables", "query", "tables"]
 
@@ -32,32 +32,30 @@ _READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 class Answer:
     """The columns of an answer, and its rows as Arrow batches as DuckDB finds them.
 
-    Of an audit that is read partially, the last column is `partial` and true in every row.
+    `columns` are the names and DuckDB's types, as they are before a `Shape` makes text of them.
+    Of an audit that is read partially, the last one is `partial` and true in every row.
     """
 
-    def __init__(self, reader: pa.RecordBatchReader, aside: _Aside, *, is_partial: bool) -> None:
+    def __init__(
+        self,
+        reader: pa.RecordBatchReader,
+        aside: _Aside,
+        columns: Sequence[tuple[str, str]],
+        *,
+        is_plan: bool,
+    ) -> None:
+        self.columns = columns
+        self.is_plan = is_plan  # of an EXPLAIN, whose text has lines
+        self.schema: pa.Schema = reader.schema
         self._reader = reader
         self._aside = aside
-        self._is_partial = is_partial
-        self.schema: pa.Schema = reader.schema
-        if is_partial:
-            self.schema = self.schema.append(pa.field("partial", pa.bool_()))
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         while (batch := self._aside.do(self._next)) is not None:
             yield batch
 
-    def rows(self) -> Iterator[tuple[Any, ...]]:
-        """The rows as values of Python's; a time that Python has not as DuckDB's text."""
-        for batch in self:
-            yield from zip(*map(values_of, batch.columns), strict=True)
-
     def _next(self) -> pa.RecordBatch | None:
-        batch = next(self._reader, None)
-        if batch is None or not self._is_partial:
-            return batch
-        marks = pa.repeat(pa.scalar(True), batch.num_rows)
-        return pa.RecordBatch.from_arrays([*batch.columns, marks], schema=self.schema)
+        return next(self._reader, None)
 
 
 class _Aside:
@@ -101,27 +99,48 @@ class Tables:
         self._aside = aside
         self._duck = duck
 
-    def ask(self, sql: str, values: Sequence[Any] = (), *, marked: bool = True) -> Answer:
+    def ask(
+        self,
+        sql: str,
+        values: Sequence[Any] = (),
+        shape: Shape | None = None,
+        *,
+        marked: bool = True,
+    ) -> Answer:
         """The answer to one statement, to be read before the next; `values` are for its `?`.
 
-        Without `marked` also a partial audit's has no column more.
+        With a `shape` of `texts` the rows are text. Without `marked` also a partial audit's has
+        no column more.
         """
-        statements = self._aside.do(lambda: self._duck.extract_statements(sql))
-        statement, given = _one_that_reads(statements), list(values) or None
-        relation = self._aside.do(lambda: self._duck.sql(statement, params=given))
-        reader = self._aside.do(lambda: relation.to_arrow_reader(_ROWS_OF_A_BATCH))
-        return Answer(reader, self._aside, is_partial=marked and self.partial is not None)
+        statement = _one_that_reads(self._aside.do(lambda: self._duck.extract_statements(sql)))
+        is_plan, given = statement.type == duckdb.StatementType.EXPLAIN, list(values) or None
+
+        def asking() -> Answer:
+            relation = self._duck.sql(statement.query, params=given)
+            if marked and self.partial is not None and not is_plan:
+                relation = relation.project("*, true AS partial")
+            kinds = [kind.id for kind in relation.types]
+            columns = list(zip(relation.columns, kinds, strict=True))
+            shaped = relation if shape is None else shape(relation)
+            reader = shaped.to_arrow_reader(_ROWS_OF_A_BATCH)
+            return Answer(reader, self._aside, columns, is_plan=is_plan)
+
+        answer: Answer = self._aside.do(asking)
+        return answer
 
 
 @contextmanager
-def query(directory: Path, sql: str, *, partial: bool = False) -> Iterator[Answer]:
+def query(
+    directory: Path, sql: str, shape: Shape | None = None, *, partial: bool = False
+) -> Iterator[Answer]:
     """The answer to one statement over `executions`, `operations` and `failures`.
 
     The block has it; it is gone after that. Times are UTC. `QueryError` for what DuckDB refuses,
-    `DirectoryError` where there is no audit. `partial` is as with `tables`.
+    `DirectoryError` where there is no audit. `shape` is as with `Tables.ask`, `partial` as with
+    `tables`.
     """
     with tables(directory, partial=partial) as opened:
-        yield opened.ask(sql)
+        yield opened.ask(sql, shape=shape)
 
 
 @contextmanager
@@ -164,10 +183,10 @@ def _saved(directory: Path) -> Iterator[Journal]:
         yield journal
 
 
-def _one_that_reads(statements: list[duckdb.Statement]) -> str:
+def _one_that_reads(statements: list[duckdb.Statement]) -> duckdb.Statement:
     if len(statements) != 1 or statements[0].type not in _READING:
         raise QueryError("expected one statement that reads, such as SELECT, DESCRIBE or EXPLAIN")
-    return statements[0].query
+    return statements[0]
 
 
 @contextmanager

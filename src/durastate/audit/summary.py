@@ -33,8 +33,8 @@ UNION ALL
 (SELECT 'retried', arn, status, NULL, retry_count, NULL, NULL FROM executions
  WHERE retry_count > 0 ORDER BY retry_count DESC, arn LIMIT {_MOST})
 UNION ALL
-SELECT 'failures', error, code, min(message), count(*), count(*) FILTER (source = 'list'),
-       min(arn, 3)
+SELECT 'failures', error, code, arg_min(message, arn), count(*),
+       count(*) FILTER (source = 'list'), min(arn, 3)
 FROM failures GROUP BY error, code
 """  # noqa: S608 - a number of our own
 
@@ -74,7 +74,7 @@ class Retried(NamedTuple):
 
 
 class Unread(NamedTuple):
-    """What could not be read for the same reason; `message` is one of theirs.
+    """What could not be read for the same reason; `message` is of the first sample.
 
     `functions` of the `executions` are functions whose executions could not be listed.
     """

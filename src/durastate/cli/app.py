@@ -13,10 +13,12 @@ import click
 
 from durastate import __version__
 
+from . import completing
 from .ending import COMPLETE, OTHER, USAGE, code_of, message_of
 from .options import (
     Connection,
     Number,
+    WithFaults,
     audit_connection_options,
     connection_options,
     history_connection_options,
@@ -38,6 +40,12 @@ _partial_option = click.option(
     "--partial",
     is_flag=True,
     help="Read what an audit has saved that was killed or still goes on. The answer is marked so.",
+)
+_directory_argument = click.argument(
+    "directory",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    shell_complete=completing.directories,
 )
 _PAYLOADS = ("full", "none", "size", "hash")  # what payloads.py knows
 _SHELLS = ("bash", "zsh", "fish")
@@ -207,6 +215,7 @@ def fetch(
     "--from",
     "source",
     metavar="FILE",
+    shell_complete=completing.files,
     help="Read more of them from a file, or - for stdin: a name or an ARN a line, or the lines "
     "that fetch takes.",
 )
@@ -215,6 +224,7 @@ def fetch(
     "--out",
     metavar="DIR",
     type=click.Path(path_type=Path),
+    shell_complete=completing.directories,
     help="Directory to write, readable by you alone; the same one goes on. Needed but for --plan.",
 )
 @click.option(
@@ -227,6 +237,7 @@ def fetch(
 @click.option(
     "--status",
     metavar="STATUS,…",
+    shell_complete=completing.statuses,
     help="Executions that are RUNNING, SUCCEEDED, FAILED, TIMED_OUT or STOPPED; several with "
     "commas.  [default: all]",
 )
@@ -341,7 +352,7 @@ def audit(
 
 
 @commands.command()
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@_directory_argument
 def verify(*, directory: Path) -> int:
     """Check that the directory of an audit is as it was written.
 
@@ -359,7 +370,7 @@ def verify(*, directory: Path) -> int:
 
 
 @commands.command()
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@_directory_argument
 @click.argument("sql")
 @click.option(
     "--format",
@@ -391,7 +402,9 @@ def query(*, directory: Path, sql: str, output: str, partial: bool) -> None:
 
 
 @commands.command()
-@click.argument("where", metavar="[DIR] ARN", nargs=-1, required=True)
+@click.argument(
+    "where", metavar="[DIR] ARN", nargs=-1, required=True, shell_complete=completing.shown
+)
 @click.option("--all", "whole", is_flag=True, help="Every operation, however many are alike.")
 @click.option(
     "--failed",
@@ -464,7 +477,7 @@ def demo() -> None:
     run(run_demo())
 
 
-@commands.command()
+@commands.command(cls=WithFaults)
 @click.option(
     "--port",
     metavar="N",
@@ -505,6 +518,7 @@ def demo() -> None:
 @click.option(
     "--statuses",
     metavar="STATUS=N,…",
+    shell_complete=completing.weighted_statuses,
     help="Weights of RUNNING, SUCCEEDED, FAILED, TIMED_OUT and STOPPED.  [default: a mix, four in "
     "five running]",
 )
@@ -550,8 +564,9 @@ def demo() -> None:
     metavar="PLAN",
     default="none",
     show_default=True,
+    shell_complete=completing.fault_plans,
     help="demo (a dozen broken executions and 2 % of faults that pass), SHARE of the answers that "
-    "go wrong once, or KIND,…:SHARE such as throttle,reset:0.05.",
+    "go wrong once, or KIND,…:SHARE such as throttle,reset:0.05, with the kinds below.",
 )
 @click.option(
     "--seed",

@@ -9,6 +9,7 @@ from durastate.audit.plan import Plan, Share
 from durastate.audit.summary import Scope, Summary
 from durastate.requests import GET_HISTORY
 
+from .ending import reason
 from .plain import plain
 from .progress import span
 
@@ -105,15 +106,15 @@ def summary_lines(summary: Summary) -> Iterator[str]:
                 f"  {kind.operations:>9,}  {name}, in {kind.executions:,} "
                 f"{'execution' if kind.executions == 1 else 'executions'}, such as"
             )
-            yield from (f"             {_text(arn)}" for arn in kind.samples)
+            yield from (f"             {plain(arn)}" for arn in kind.samples)
     if summary.longest:
         yield "What took longest, or has so far:"
         for lasting in summary.longest:
-            yield f"  {span(lasting.seconds):>11}  {_text(lasting.status)}  {_text(lasting.arn)}"
+            yield f"  {span(lasting.seconds):>11}  {_text(lasting.status)}  {plain(lasting.arn)}"
     if summary.retried:
         yield "Most attempts after the first:"
         for retried in summary.retried:
-            yield f"  {retried.retries:>9,}  {_text(retried.status)}  {_text(retried.arn)}"
+            yield f"  {retried.retries:>9,}  {_text(retried.status)}  {plain(retried.arn)}"
     unread = sum(each.executions for each in summary.unread)
     if unread:
         functions = sum(each.functions for each in summary.unread)
@@ -121,11 +122,12 @@ def summary_lines(summary: Summary) -> Iterator[str]:
         unlisted = f"; could not be listed: {functions:,} {noun}" if functions else ""
         yield f"Could not be read: {unread - functions:,} executions{unlisted}"
         for each in summary.unread:
-            code = "" if each.code is None else f" {_text(each.code)}"
-            yield f"  {each.executions:>9,}  {_text(each.error)}{code}: {_text(each.message)}"
-            yield from (f"             {_text(arn)}" for arn in each.samples)
+            why = reason(each.message, each.samples[0])
+            yield f"  {each.executions:>9,}  {plain(each.error)}: {plain(why)}"
+            yield from (f"             {plain(arn)}" for arn in each.samples)
 
 
 def _text(text: str) -> str:
+    """What is no ARN and no reason, and may be cut."""
     shown = plain(text)
     return shown if len(shown) <= _LONGEST_TEXT else f"{shown[: _LONGEST_TEXT - 1]}…"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from rich.text import Text
 from durastate import ExecutionRef, Failed, ServiceError, StateClient, Statistics
 from durastate.emulator import EmulatorProcess, FaultPlan, World
 
+from .ending import reason
 from .plain import plain
 from .progress import Progress, Tally, span
 from .running import tune_collector
@@ -73,7 +73,9 @@ def _print_summary(tally: _Tally, statistics: Statistics, seconds: float) -> Non
         f"Took: {span(seconds)}, {statistics.operations / seconds:,.0f} operations/s, "
         f"{tally.read / seconds:,.0f} executions/s"
     )
-    table = Table("Failed execution", "Error", "Reason", title="What could not be read, and why")
+    table = Table(title="What could not be read, and why")
+    for name in ("Failed execution", "Error", "Reason"):
+        table.add_column(name, overflow="fold")
     for failed in sorted(tally.failures, key=lambda each: each.index):
         name = failed.ref.execution_name
         table.add_row(Text(plain(name)), type(failed.error).__name__, Text(plain(_reason(failed))))
@@ -85,4 +87,4 @@ def _reason(failed: Failed) -> str:
     error = failed.error
     if isinstance(error, ServiceError):
         return f"{error.code}: {error.message}" if error.message else error.code
-    return re.sub(rf"^.*{re.escape(failed.ref.arn)}( at \S+)?: ", "", str(error))
+    return reason(str(error), failed.ref.arn)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
 COMPLETE = 0
@@ -45,3 +47,8 @@ def message_of(error: BaseException) -> str:
     if isinstance(error, click.ClickException):
         return error.format_message()
     return str(error) or type(error).__name__
+
+
+def reason(message: str, arn: str) -> str:
+    """An error's text without its execution, where that stands beside it."""
+    return re.sub(rf"(\w+ of )?{re.escape(arn)}( at \S+)?: ", "", message, count=1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import orjson
 
 from durastate import ExecutionRef, ExecutionState
@@ -11,7 +9,7 @@ from durastate.models import dump_json
 
 from .one import print_one
 from .options import Connection
-from .plain import plain_json
+from .streams import write_json
 
 
 def run_get(
@@ -32,10 +30,10 @@ def _print(state: ExecutionState, output: str, skew_s: float) -> None:
 
         print_tree(state, View(skew_s=skew_s))
     elif output == "json":
-        _write(_indented(state))
+        write_json(_indented(state))
     else:
         for operation in state.operations:
-            _write(dump_json(operation.to_dict()) + b"\n")
+            write_json(dump_json(operation.to_dict()) + b"\n")
 
 
 def _indented(state: ExecutionState) -> bytes:
@@ -44,9 +42,3 @@ def _indented(state: ExecutionState) -> bytes:
         return orjson.dumps(orjson.loads(compact), option=orjson.OPT_INDENT_2) + b"\n"
     except orjson.JSONDecodeError:  # a lone surrogate
         return compact + b"\n"
-
-
-def _write(data: bytes) -> None:
-    if sys.stdout.isatty():
-        data = plain_json(data.decode()).encode()
-    sys.stdout.buffer.write(data)

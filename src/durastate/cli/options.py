@@ -69,6 +69,16 @@ class Number(click.FloatRange):
         return number
 
 
+class WithFaults(click.Command):
+    """A command with `--faults`, whose help ends with the kinds that there are."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        from durastate.emulator import FaultKind
+
+        with formatter.section("Kinds of --faults"):
+            formatter.write_dl([(kind.value, f"{kind.about}.") for kind in FaultKind])
+
+
 def _share(
     _context: click.Context, _parameter: click.Parameter, value: str
 ) -> float | Literal["default"] | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .ending import COMPLETE, SOME_FAILED, USAGE, Problem
+from .ending import COMPLETE, SOME_FAILED, USAGE, Problem, reason
 from .extras import audit_extra, directory_problems, say_how_complete
 from .one import print_one
 from .options import Connection
@@ -57,8 +57,9 @@ def show_kept(
             USAGE,
         )
     (kept,) = found
+    failure = reason(kept.failure or "", kept.arn)
     if kept.state is None:
-        raise Problem(f"{kept.arn} could not be read: {kept.failure}", SOME_FAILED)
+        raise Problem(f"{kept.arn} could not be read: {failure}", SOME_FAILED)
     if messages and finding.payloads != "full":
         say("This audit holds no messages: it was made without --payloads full.")
     view = View(
@@ -73,6 +74,6 @@ def show_kept(
         if finding.partial is not None:
             click.echo("Partial: out of an audit that may not have come to its end")
         print_tree(kept.state, view)
-    if kept.failure:
-        say(f"A later run could not read it anew: {plain(kept.failure)}")
+    if failure:
+        say(f"A later run could not read it anew: {plain(failure)}")
     return COMPLETE

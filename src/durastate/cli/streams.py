@@ -44,6 +44,20 @@ def results() -> Iterator[None]:
         raise Problem(f"cannot write to stdout: {error.strerror}", OTHER) from None
 
 
+def write_utf8(text: str) -> None:
+    """Results for programs, on stdout: UTF-8, whatever the locale is."""
+    sys.stdout.buffer.write(text.encode())
+
+
+def write_json(data: bytes) -> None:
+    """The same for JSON; a terminal gets what is not printable as JSON's own escapes."""
+    if sys.stdout.isatty():
+        from .plain import plain_json  # json is not loaded for a --help
+
+        data = plain_json(data.decode()).encode()
+    sys.stdout.buffer.write(data)
+
+
 def say(text: str) -> None:
     """A line on stderr, if anybody hears it."""
     with unheard():

@@ -5,17 +5,17 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from rich.console import Console, Group, JustifyMethod
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
 from durastate import ErrorObject, ExecutionState, Operation
 
+from .columns import COLUMNS, table
 from .folding import Line, every_line, folded, only
 from .plain import plain
 from .progress import span
@@ -24,11 +24,6 @@ _DEEPEST_INDENT = 20
 _LONGEST_ID = 12
 _LONGEST_MESSAGE = 300
 _WIDTH_OF_A_FILE = 1_000
-_COLUMNS = ("Operation", "Type", "Status", "Attempt", "Started (UTC)", "Took", "Note")
-_FIRST_TO_GO = ("Started (UTC)", "Took")
-_SHORTEST_NAME = 12
-_NARROWEST_NOTE = len("until 2026-01-02 03:04:05")
-_GAP = 2
 _FAILED = ("FAILED", "TIMED_OUT", "CANCELLED", "STOPPED")
 _STYLES = {
     "SUCCEEDED": "green",
@@ -58,10 +53,15 @@ def print_tree(state: ExecutionState, view: View | None = None) -> None:
     now = view.read_at.timestamp() if view.read_at else time.time() + view.skew_s
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_OF_A_FILE)
     lines = list(_lines(state, view))
+    console.print(Text(plain(state.arn)), soft_wrap=True)  # whole, so that it can be copied
+    console.print(_head(state, view))
+    console.print()
+    if not lines:
+        console.print("Nothing has failed." if view.failed else "No operations.")
+        return
     cells = [_Cells(view.messages, now).of(line) for line in lines]
-    nothing = Text("Nothing has failed." if view.failed else "No operations.")
-    shown = _table(cells, console.width) if lines else nothing
-    console.print(Group(_head(state, view), Text(), shown), soft_wrap=False)
+    for shown in table(cells, console.width):
+        console.print(shown)
 
 
 def _lines(state: ExecutionState, view: View) -> Iterator[Line]:
@@ -74,8 +74,7 @@ def _lines(state: ExecutionState, view: View) -> Iterator[Line]:
 def _head(state: ExecutionState, view: View) -> Text:
     execution = state.execution
     status = view.status or (execution.status if execution else "no EXECUTION operation")
-    text = Text(plain(state.arn))
-    text.append(f"\n{plain(status)}", _STYLES.get(status, ""))
+    text = Text(plain(status), _STYLES.get(status, ""))
     text.append(f", {len(state.operations):,} operations from {state.source}")
     if view.read_at:
         text.append(f", read {_moment(view.read_at)} UTC")
@@ -90,22 +89,6 @@ def _sum(operations: Sequence[Operation]) -> str:
     retries = sum(map(_retries, operations))
     shown = [f"{count:,} {status}" for status, count in counts.most_common()]
     return ", ".join(shown + [f"{retries:,} retries"] * (retries > 0))
-
-
-def _table(rows: Sequence[Mapping[str, Text]], room: int) -> Table:
-    needed = {name: max([len(name), *(row[name].cell_len for row in rows)]) for name in _COLUMNS}
-    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
-    needed["Note"] = min(needed["Note"], _NARROWEST_NOTE)  # the one that goes on below itself
-    widths = that_fit(needed, room)
-    for name in widths:
-        if name == "Note":
-            table.add_column(name, overflow="fold")
-        else:
-            justify: JustifyMethod = "right" if name in ("Attempt", "Took") else "left"
-            table.add_column(name, no_wrap=True, max_width=widths[name], justify=justify)
-    for row in rows:
-        table.add_row(*(row[name] for name in widths))
-    return table
 
 
 class _Cells:
@@ -129,7 +112,7 @@ class _Cells:
             Text(self._took(alike)),
             Text(self._note(line)),
         )
-        return dict(zip(_COLUMNS, texts, strict=True))
+        return dict(zip(COLUMNS, texts, strict=True))
 
     def _took(self, alike: Sequence[Operation]) -> str:
         so_far = " so far" * (alike[0].end_timestamp is None)
@@ -150,22 +133,6 @@ def _range(values: Sequence[Any], shown: Callable[[Any], str]) -> str:
         return ""
     first, last = shown(values[0]), shown(values[-1])
     return first if first == last else f"{first} to {last}"
-
-
-def that_fit(needed: Mapping[str, int], room: int) -> dict[str, int]:
-    """The columns to show where `room` is less than they need, with their widths.
-
-    Names are cut first, then times go, because how it failed is what one looks for.
-    """
-    widths = dict(needed)
-    shortest = min(_SHORTEST_NAME, needed["Operation"])
-    for dropped in ("", *_FIRST_TO_GO):
-        widths.pop(dropped, None)
-        others = sum(widths.values()) - widths["Operation"] + _GAP * (len(widths) - 1)
-        if room - others >= shortest:
-            break
-    widths["Operation"] = max(shortest, min(needed["Operation"], room - others))
-    return widths
 
 
 def in_tree_order(state: ExecutionState) -> Iterator[tuple[Operation, int]]:

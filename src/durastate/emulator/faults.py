@@ -18,70 +18,72 @@ from durastate.emulator.world import World
 
 
 class FaultKind(StrEnum):
-    """What can go wrong with one request."""
+    """What can go wrong with one request; `about` says how."""
 
-    THROTTLE = "throttle"
-    """429 TooManyRequestsException, with the hints of ``retry_after_s`` and ``retry_after_ms``."""
-    SERVICE_ERROR = "service-error"
-    """500 ServiceException."""
-    BAD_GATEWAY = "bad-gateway"
-    """502 with a proxy's HTML, none of the service's headers."""
-    UNAVAILABLE = "unavailable"
-    """503 with a proxy's HTML."""
-    GATEWAY_TIMEOUT = "gateway-timeout"
-    """504 with a proxy's HTML."""
-    KMS_ACCESS_DENIED = "kms-access-denied"
-    """502 KMSAccessDeniedException."""
-    KMS_DISABLED = "kms-disabled"
-    """502 KMSDisabledException."""
-    KMS_INVALID_STATE = "kms-invalid-state"
-    """502 KMSInvalidStateException."""
-    KMS_NOT_FOUND = "kms-not-found"
-    """502 KMSNotFoundException."""
-    ACCESS_DENIED = "access-denied"
-    """403 AccessDeniedException."""
-    INVALID_TOKEN = "invalid-token"  # noqa: S105
-    """400 InvalidParameterValueException: Invalid checkpoint token."""
-    NOT_FOUND = "not-found"
-    """404 ResourceNotFoundException, which State's model does not have."""
-    EXPIRED_CREDENTIALS = "expired-credentials"
-    """403 ExpiredTokenException."""
-    WRONG_CLOCK = "wrong-clock"
-    """The server's clock is off by ``skew_s``: what is signed by the right time is refused."""
-    RESET = "reset"
-    """The connection is reset before any byte of an answer."""
-    RESET_IN_BODY = "reset-in-body"
-    """The connection is reset in the middle of the body."""
-    TRUNCATED = "truncated"
-    """Content-Length promises more than comes before the connection ends."""
-    SLOW_BODY = "slow-body"
-    """``chunk_bytes`` of the body at a time with ``delay_s`` between them."""
-    STALL = "stall"
-    """Nothing for ``delay_s``, then the right answer."""
-    MALFORMED_JSON = "malformed-json"
-    """Half a page, with the length of half a page."""
-    WRONG_TYPES = "wrong-types"
-    """A page whose Operations is no list."""
-    NOT_A_NUMBER = "not-a-number"
-    """A page with NaN for a timestamp, which JSON does not have and Python's own reader takes."""
-    LONE_SURROGATE = "lone-surrogate"
-    """A right page in which the first Name is the escape of half a character."""
-    REPEATED_MARKER = "repeated-marker"
-    """NextMarker is the marker that was sent, for ever."""
-    CYCLING_MARKERS = "cycling-markers"
-    """NextMarker is A, then B, then A again, for ever."""
-    EMPTY_PAGE = "empty-page"
-    """No operations and a NextMarker; permanent and on every page, it never ends."""
-    SHORT_PAGE = "short-page"
-    """Half of the operations asked for."""
-    UNKNOWN_FIELDS = "unknown-fields"
-    """A right page with members and enum values of some later version."""
-    GZIP = "gzip"
-    """A right page, gzipped whatever Accept-Encoding says."""
-    REDIRECT = "redirect"
-    """302 to another path of this server; a request there is in the log."""
-    HUGE_BODY = "huge-body"
-    """A right page grown to ``body_bytes`` by a member that nobody knows."""
+    about: str
+
+    def __new__(cls, value: str, about: str = "") -> Self:
+        """Of a name in a plan, which is the member's value, and what happens."""
+        kind = str.__new__(cls, value)
+        kind._value_ = value
+        kind.about = about
+        return kind
+
+    THROTTLE = (
+        "throttle",
+        "429 TooManyRequestsException, with the hints when to retry that the fault has",
+    )
+    SERVICE_ERROR = "service-error", "500 ServiceException"
+    BAD_GATEWAY = "bad-gateway", "502 with a proxy's HTML, none of the service's headers"
+    UNAVAILABLE = "unavailable", "503 with a proxy's HTML"
+    GATEWAY_TIMEOUT = "gateway-timeout", "504 with a proxy's HTML"
+    KMS_ACCESS_DENIED = "kms-access-denied", "502 KMSAccessDeniedException"
+    KMS_DISABLED = "kms-disabled", "502 KMSDisabledException"
+    KMS_INVALID_STATE = "kms-invalid-state", "502 KMSInvalidStateException"
+    KMS_NOT_FOUND = "kms-not-found", "502 KMSNotFoundException"
+    ACCESS_DENIED = "access-denied", "403 AccessDeniedException"
+    INVALID_TOKEN = (
+        "invalid-token",
+        "400 InvalidParameterValueException: Invalid checkpoint token",
+    )
+    NOT_FOUND = "not-found", "404 ResourceNotFoundException, which State's model does not have"
+    EXPIRED_CREDENTIALS = "expired-credentials", "403 ExpiredTokenException"
+    WRONG_CLOCK = (
+        "wrong-clock",
+        "The server's clock is an hour off: what is signed by the right time is refused",
+    )
+    RESET = "reset", "The connection is reset before any byte of an answer"
+    RESET_IN_BODY = "reset-in-body", "The connection is reset in the middle of the body"
+    TRUNCATED = (
+        "truncated",
+        "Content-Length promises more than comes before the connection ends",
+    )
+    SLOW_BODY = "slow-body", "A few bytes of the body at a time, with pauses between them"
+    STALL = "stall", "Nothing for a while, then the right answer"
+    MALFORMED_JSON = "malformed-json", "Half a page, with the length of half a page"
+    WRONG_TYPES = "wrong-types", "A page whose Operations is no list"
+    NOT_A_NUMBER = (
+        "not-a-number",
+        "A page with NaN for a timestamp, which JSON does not have and Python's own reader takes",
+    )
+    LONE_SURROGATE = (
+        "lone-surrogate",
+        "A right page in which the first Name is the escape of half a character",
+    )
+    REPEATED_MARKER = "repeated-marker", "NextMarker is the marker that was sent, for ever"
+    CYCLING_MARKERS = "cycling-markers", "NextMarker is A, then B, then A again, for ever"
+    EMPTY_PAGE = (
+        "empty-page",
+        "No operations and a NextMarker; permanent and on every page, it never ends",
+    )
+    SHORT_PAGE = "short-page", "Half of the operations asked for"
+    UNKNOWN_FIELDS = (
+        "unknown-fields",
+        "A right page with members and enum values of some later version",
+    )
+    GZIP = "gzip", "A right page, gzipped whatever Accept-Encoding says"
+    REDIRECT = "redirect", "302 to another path of this server; a request there is in the log"
+    HUGE_BODY = "huge-body", "A right page grown to 33 MB by a member that nobody knows"
 
 
 PASSING = (
@@ -116,7 +118,9 @@ class Fault:
 
     ``first`` is for how many requests (counted per call and execution, or per page with ``page``);
     None is for ever. ``page`` is the only page to strike, from 0; None is every page. ``call`` is
-    the only call to strike; None is each.
+    the only call to strike; None is each. The others say more of single kinds: the hints of a
+    throttle, the pause of a stall and of a slow body and the bytes between pauses, the size of a
+    huge body, and how far a wrong clock is off.
     """
 
     kind: FaultKind

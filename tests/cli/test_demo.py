@@ -1,0 +1,29 @@
+"""The summary of `durastate demo`."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from durastate import ExecutionRef, Failed, PaginationError, Statistics
+from durastate.cli.demo import _print_summary, _Tally
+from durastate.emulator import World
+
+
+def test_a_narrow_terminal_costs_no_part_of_a_reason(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    arn = World(executions=1).arn(0)
+    error = PaginationError(f"{arn}: the service sent lambda:GetDurableExecutionState again")
+    tally = _Tally(requested=1, failed=1, failures=[Failed(ExecutionRef(arn), error)])
+    zeros = {field.name: 0 for field in dataclasses.fields(Statistics)}
+    _print_summary(tally, Statistics(**zeros | {"transport": ""}), 1.0)
+    shown = capsys.readouterr().out
+    cells = [line.split("│")[1:-1] for line in shown.splitlines() if line.startswith("│")]
+    joined = ["".join("".join(column).split()) for column in zip(*cells, strict=True)]
+    assert joined == [
+        *("run-000000", "PaginationError"),
+        "theservicesentlambda:GetDurableExecutionStateagain",
+    ]
