@@ -27,7 +27,7 @@ from .schema import Table
 NAME = "journal.sqlite"
 NAMES = (NAME, f"{NAME}-wal", f"{NAME}-shm", f"{NAME}-journal")
 #: Executions of which nothing more is to come.
-CLOSED = frozenset(("SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED"))
+CLOSED = frozenset(("SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED", "DELETING"))
 
 _PAGE = 500
 _SCHEMA = """

@@ -10,13 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from durastate.models import (
-    DETAILS_OF_TYPE,
-    ExecutionState,
-    Operation,
-    OperationStatus,
-    OperationType,
-)
+from durastate.details import DETAILS_OF_TYPE, OperationStatus, OperationType
+from durastate.models import ExecutionState, Operation
 
 from .query import Tables, tables
 from .rows import moment
