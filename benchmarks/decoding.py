@@ -12,7 +12,8 @@ from typing import Any
 
 import orjson
 
-from durastate.models import DETAILS_OF_TYPE, Operation
+from durastate.details import DETAILS_OF_TYPE
+from durastate.models import Operation
 
 _REQUIRED = itemgetter("Id", "Type", "Status", "StartTimestamp")
 

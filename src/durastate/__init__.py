@@ -18,6 +18,19 @@ if TYPE_CHECKING:
     from .calls import Statistics
     from .client import StateClient
     from .decoding import decode_page
+    from .details import (
+        CallbackDetails,
+        ChainedInvokeDetails,
+        ContextDetails,
+        ErrorObject,
+        ExecutionDetails,
+        ExecutionStatus,
+        OperationStatus,
+        OperationType,
+        PauseDetails,
+        StepDetails,
+        WaitDetails,
+    )
     from .errors import (
         AccessDeniedError,
         ConfigurationError,
@@ -43,7 +56,6 @@ if TYPE_CHECKING:
     from .executions import (
         DurableConfig,
         ExecutionDescription,
-        ExecutionStatus,
         ExecutionSummary,
         TraceHeader,
     )
@@ -52,7 +64,6 @@ if TYPE_CHECKING:
         HistoryPage,
         decode_history,
         operations_from_history,
-        read_history_file,
     )
     from .hooks import (
         Event,
@@ -67,22 +78,10 @@ if TYPE_CHECKING:
         log_event,
     )
     from .limits import Limits
-    from .models import (
-        CallbackDetails,
-        ChainedInvokeDetails,
-        ContextDetails,
-        ErrorObject,
-        ExecutionDetails,
-        ExecutionState,
-        Operation,
-        OperationStatus,
-        OperationType,
-        StatePage,
-        StepDetails,
-        WaitDetails,
-    )
+    from .models import ExecutionState, Operation, StatePage
     from .refs import ExecutionRef
     from .retries import RetryPolicy
+    from .saved import read_history_file
 
 __version__ = "0.1.0"
 
@@ -128,6 +127,7 @@ __all__ = [
     "OutageError",
     "PageRead",
     "PaginationError",
+    "PauseDetails",
     "Paused",
     "RequestDone",
     "Resumed",
@@ -153,8 +153,8 @@ __all__ = [
 
 # Where the names above are, the light modules first.
 _MODULES = (
-    *("errors", "models", "refs", "decoding", "retries", "limits", "hooks"),
-    *("executions", "history", "bulk", "calls", "client"),
+    *("errors", "details", "models", "refs", "decoding", "retries", "limits", "hooks"),
+    *("executions", "history", "saved", "bulk", "calls", "client"),
 )
 
 

@@ -21,8 +21,9 @@ from typing import Any, NoReturn, TypeVar
 
 import orjson
 
+from .details import DETAILS_OF_TYPE, OperationStatus, OperationType
 from .errors import DecodingError
-from .models import DETAILS_OF_TYPE, Operation, OperationStatus, OperationType, StatePage, dump_json
+from .models import Operation, StatePage, dump_json
 from .structure import check_structure
 
 _T = TypeVar("_T")
@@ -44,6 +45,7 @@ _STATUSES = {str(member): member for member in OperationStatus}
 
 TIMESTAMP = "a timestamp (epoch seconds)"
 ERROR = {"ErrorMessage": str, "ErrorType": str, "ErrorData": str, "StackTrace": [str]}
+PAUSE = {"PauseRequestTimestamp": TIMESTAMP, "Reason": str, "ExecutionTimeoutPaused": bool}
 # The members of every kind of details. Their names do not clash, so one table serves all kinds.
 _DETAILS = {
     "InputPayload": str,
@@ -54,6 +56,7 @@ _DETAILS = {
     "NextAttemptTimestamp": TIMESTAMP,
     "ScheduledEndTimestamp": TIMESTAMP,
     "CallbackId": str,
+    "PauseDetails": PAUSE,  # of operations that come from a history
 }
 _REQUIRED = ("Id", "Type", "StartTimestamp", "Status")
 _OPERATION = {
@@ -70,7 +73,9 @@ _OPERATION = {
 
 # The same for the fast check: the class that orjson makes of a member. Timestamps are left out.
 _CLASSES = {
-    name: dict if what is ERROR else what for name, what in _DETAILS.items() if what != TIMESTAMP
+    name: dict if what is ERROR else what
+    for name, what in _DETAILS.items()
+    if what not in (TIMESTAMP, PAUSE)
 }
 _JSON_NAMES = {
     dict: "an object",

@@ -8,15 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timezone
-from enum import StrEnum
 from typing import Any, TypeVar
 
-from .decoding import ERROR, TIMESTAMP, check, load_answer
+from .decoding import ERROR, PAUSE, TIMESTAMP, check, load_answer
+from .details import (
+    EXECUTION_STATUSES,
+    Details,
+    ErrorObject,
+    ExecutionStatus,
+    Member,
+    Moment,
+    Nested,
+    PauseDetails,
+)
 from .errors import DecodingError
-from .models import Details, ErrorObject, Member, Moment
 
 T_co = TypeVar("T_co", covariant=True)
-D_co = TypeVar("D_co", bound=Details, covariant=True)
 
 _REQUIRED = (
     "DurableExecutionArn",
@@ -38,23 +45,10 @@ _DESCRIPTION: dict[str, Any] = {
     "Error": ERROR,
     "ExecutionDataIncluded": bool,
     "TraceHeader": {"XAmznTraceId": str},
+    "PauseDetails": PAUSE,
+    "ExpectedExecutionTimeoutTimestamp": TIMESTAMP,
     "DurableConfig": {"KMSKeyArn": str, "RetentionPeriodInDays": int, "ExecutionTimeout": int},
 }
-
-
-class ExecutionStatus(StrEnum):
-    """Where a whole execution stands; an operation has an `OperationStatus`."""
-
-    __hash__ = str.__hash__
-
-    RUNNING = "RUNNING"
-    SUCCEEDED = "SUCCEEDED"
-    FAILED = "FAILED"
-    TIMED_OUT = "TIMED_OUT"
-    STOPPED = "STOPPED"
-
-
-_STATUSES = {str(member): member for member in ExecutionStatus}
 
 
 class _Required(Member[T_co]):
@@ -77,21 +71,7 @@ class _RequiredMoment(_Required[datetime]):
 
 class _Status(_Required[ExecutionStatus | str]):
     def _read(self, value: str) -> ExecutionStatus | str:
-        return _STATUSES.get(value, value)
-
-
-class _Object(Member[D_co]):
-    """A member that has members itself."""
-
-    def __init__(self, wire: str, kind: type[D_co], doc: str) -> None:
-        super().__init__(wire, doc)
-        self._kind = kind
-
-    def __get__(self, owner: Details, kind: type[Details] | None = None) -> D_co | None:
-        if owner is None:
-            return self
-        raw = owner._raw.get(self.wire)
-        return None if raw is None else self._kind(raw)
+        return EXECUTION_STATUSES.get(value, value)
 
 
 class ExecutionSummary(Details):
@@ -145,12 +125,17 @@ class ExecutionDescription(ExecutionSummary):
     version = Member[str]("Version", "A number, `$LATEST` or `$LATEST.PUBLISHED`")
     input_payload = Member[str]("InputPayload", "What it was started with, as sent")
     result = Member[str]("Result", "Its serialised result")
-    error = _Object("Error", ErrorObject, "How it failed")
+    error = Nested("Error", ErrorObject, "How it failed")
     execution_data_included = Member[bool](
         "ExecutionDataIncluded", "False: input, result and error were left out"
     )
-    trace_header = _Object("TraceHeader", TraceHeader, "The trace that it belongs to")
-    durable_config = _Object("DurableConfig", DurableConfig, "How its function is configured")
+    trace_header = Nested("TraceHeader", TraceHeader, "The trace that it belongs to")
+    durable_config = Nested("DurableConfig", DurableConfig, "How its function is configured")
+    pause_details = Nested("PauseDetails", PauseDetails, "Its pause while it is pausing or paused")
+    expected_execution_timeout_timestamp = Moment(
+        "ExpectedExecutionTimeoutTimestamp",
+        "When it will time out, the time that it was paused included; None once it has ended",
+    )
 
 
 class ExecutionPage:

@@ -1,12 +1,15 @@
 """From the events of GetDurableExecutionHistory to operations, without a checkpoint token.
 
-Each of the 24 event types is a stem and an ending: `ChainedInvoke` + `TimedOut` says what kind of
+Nearly every event type is a stem and an ending: `ChainedInvoke` + `TimedOut` says what kind of
 operation it is about and how that operation stands. So one table of stems and one of endings say
-what to do, and an event type that AWS adds tomorrow in the same manner is understood too. What
-follows no such pattern (`InvocationCompleted`, or a type that is new) is about no operation.
+what to do, and an event type that AWS adds tomorrow in the same manner is understood too. A pause
+of the execution is told beside its status, as GetDurableExecution tells it. What follows no such
+pattern (`InvocationCompleted`, or a type that is new) is about no operation.
 
-Every event of an operation replaces what the one before it said: a step that is started again has
-neither a result nor an error. `docs/history.md` has what differs from GetDurableExecutionState.
+The service sends events in the order of their time; what happened is the order of their numbers,
+which for events of one millisecond may be another. Every event of an operation replaces what the
+one before it said: a step that is started again has neither a result nor an error.
+`docs/history.md` has what differs from GetDurableExecutionState.
 
 Source: botocore's model of GetDurableExecutionHistory, shape `Event`, which requires no member.
 """
@@ -14,22 +17,13 @@ Source: botocore's model of GetDurableExecutionHistory, shape `Event`, which req
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from os import PathLike
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from .decoding import ERROR, LATEST, TIMESTAMP, check, load_answer, load_json
-from .errors import ConfigurationError, DecodingError
-from .models import (
-    TRUNCATED,
-    Details,
-    Member,
-    Moment,
-    Operation,
-    OperationStatus,
-    OperationType,
-)
+from .decoding import ERROR, LATEST, PAUSE, TIMESTAMP, check, load_answer
+from .details import TRUNCATED, Details, Member, Moment, OperationStatus, OperationType
+from .errors import DecodingError
+from .models import Operation
 
 _STEMS = {kind.title().replace("_", ""): kind for kind in OperationType}
 _ENDINGS = {status.title().replace("_", ""): status for status in OperationStatus}
@@ -42,6 +36,9 @@ _DETAILS: dict[str, Any] = {
     "Input": _TEXT,
     "Result": _TEXT,
     "Error": {"Payload": ERROR, "Truncated": bool},
+    **PAUSE,
+    "Reason": _TEXT,
+    "ResumeRequestTimestamp": TIMESTAMP,
     "RetryDetails": {"CurrentAttempt": int, "NextAttemptDelaySeconds": int},
     _DUE: TIMESTAMP,
     "StartTimestamp": TIMESTAMP,
@@ -55,7 +52,8 @@ _EVENT: dict[str, Any] = {
     "EventTimestamp": TIMESTAMP,
     **dict.fromkeys(("EventType", "SubType", "Id", "Name", "ParentId"), str),
     **{f"{stem}{ending}Details": _DETAILS for stem in _STEMS for ending in _ENDINGS},
-    "InvocationCompletedDetails": _DETAILS,
+    **dict.fromkeys(("InvocationCompletedDetails", "ExecutionPausedDetails"), _DETAILS),
+    "ExecutionResumedDetails": _DETAILS,
 }
 _NUMBERS = frozenset((int, float))
 
@@ -69,7 +67,7 @@ class HistoryEvent(Details):
 
     __slots__ = ()
 
-    event_id = Member[int]("EventId", "Its number; ascends within a history")
+    event_id = Member[int]("EventId", "Its number, which says what happened first")
     event_type = Member[str]("EventType", "What happened, such as `StepStarted`")
     sub_type = Member[str]("SubType", "The sub-type of its operation")
     id = Member[str]("Id", "The operation's id")
@@ -119,32 +117,11 @@ def decode_history(body: bytes | bytearray) -> HistoryPage:
     The types of all known members are checked here, so reading an attribute never fails later.
     Raises `DecodingError`, which says where and shows no value.
     """
-    return _decode(load_answer(body))
+    return history_page(load_answer(body))
 
 
-def read_history_file(path: str | PathLike[str]) -> list[HistoryEvent]:
-    """The events in a JSON file: a response as it was saved, or the array of its events alone.
-
-    Timestamps may be epoch seconds or ISO 8601. A file that says that more events follow
-    (`NextMarker`) is refused: `decode_history` reads a single page. It blocks while it reads.
-    Raises `ConfigurationError` for a file that cannot be read and `DecodingError` for one that
-    holds no history.
-    """
-    try:
-        body = Path(path).read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror or type(error).__name__}") from None
-    try:
-        value = load_json(body)
-        page = _decode({"Events": value} if type(value) is list else value)
-    except DecodingError as error:
-        raise DecodingError(f"{path}: {error.path}".rstrip(": "), error.problem) from None
-    if page.next_marker is not None:
-        raise DecodingError(f"{path}: NextMarker", "more events follow that are not in the file")
-    return page.events
-
-
-def _decode(value: Any) -> HistoryPage:
+def history_page(value: Any) -> HistoryPage:
+    """The page in a JSON value; as `decode_history`."""
     page = check(value, dict, "")
     raws = check(page.get("Events"), list, "Events")
     marker = page.get("NextMarker")
@@ -194,6 +171,11 @@ _ALIKE = re.compile(f"([A-Z][A-Za-z]*?)({'|'.join(_ENDINGS)})")
 _NEXT_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _MEANINGS = {stem + ending: _meaning(stem + ending) for stem in _STEMS for ending in _ENDINGS}
 _MEANINGS["InvocationCompleted"] = None
+_PAUSED = "ExecutionPausedDetails"
+for _details in (_PAUSED, "ExecutionResumedDetails"):
+    _MEANINGS[_details.removesuffix("Details")] = _Meaning(
+        OperationType.EXECUTION, OperationStatus.STARTED, _details
+    )
 
 # By kind: the members of an event's details that its operation has too, with their names there,
 # and the one that outlives the event. What a chained invoke was given is in no operation.
@@ -210,31 +192,23 @@ _NOTHING: dict[str, Any] = {}
 
 
 def operations_from_history(
-    events: Iterable[HistoryEvent], *, execution_id: str = ""
+    events: Iterable[HistoryEvent], *, execution_id: str = "", zero_delay_ends: bool = False
 ) -> list[Operation]:
     """The operations that a history tells of, in the order in which they were started.
 
-    `events` are those of one execution, the oldest first; they may end early, and an operation
-    is then as the last of its events left it. One whose start is missing starts with its first
-    event. `execution_id` is for EXECUTION events that came without an id.
+    `events` are those of one execution, in any order: their `event_id` says which came first, and
+    one that comes twice counts once. They may end early, and an operation is then as the last of
+    its events left it. One whose start is missing starts with its first event. `execution_id` is
+    for EXECUTION events that came without an id. `zero_delay_ends` is for AWS's emulator, which
+    writes a delay of 0 where a step is not tried again; elsewhere that is another attempt at once.
 
     Operations equal those of GetDurableExecutionState but for what `docs/history.md` lists. Their
     `truncated` names the payloads that the history holds cut off or not at all. Raises
-    `DecodingError` for events that contradict one another or come in another order.
+    `DecodingError` for events that contradict one another.
     """
     operations: dict[str, Operation] = {}
-    last = 0
-    for place, event in enumerate(events):
-        get = event._raw.get
-        number = get("EventId", last)
-        if number < last:
-            raise DecodingError(f"Events[{place}].EventId", "is lower than the one before it")
-        last = number
-        event_type = get("EventType", "")
-        meaning = _MEANINGS[event_type] if event_type in _MEANINGS else _meaning(event_type)
-        if meaning is None:
-            continue
-        kind, status, told = meaning
+    for place, event, (kind, status, told) in _by_number(list(events)):
+        get = event.get
         id_ = get("Id", execution_id if kind == "EXECUTION" else None)
         when = get("EventTimestamp")
         if id_ is None and kind not in _TOLD:
@@ -244,7 +218,7 @@ def operations_from_history(
             raise DecodingError(f"Events[{place}].{missing}", "is missing")
         operation = operations.get(id_)
         if operation is None:
-            operations[id_] = operation = _begun(event._raw, id_, kind, when)
+            operations[id_] = operation = _begun(event, id_, kind, when)
         elif operation.type != kind:
             if kind not in _TOLD:
                 continue  # such as a CallbackHeartbeatStarted
@@ -254,8 +228,40 @@ def operations_from_history(
         operation.status = status
         operation._end = None if status in _UNDER_WAY else when
         if kind in _TOLD:
-            _tell(operation, get(told, _NOTHING), when)
+            details = get(told, _NOTHING)
+            _tell(operation, details)
+            if kind == "STEP":
+                _count(operation, details, when, zero_delay_ends)
+            elif told == _PAUSED:
+                _pause(operation, details)
     return list(operations.values())
+
+
+def _by_number(
+    events: Sequence[HistoryEvent],
+) -> Iterator[tuple[int, dict[str, Any], _Meaning]]:
+    """The events that say something, each once and by their ids, with where they stand.
+
+    An event without an id stays behind the one before it.
+    """
+    numbers: list[int] = []
+    last = 0
+    for event in events:
+        last = event._raw.get("EventId", last)
+        numbers.append(last)
+    before: dict[str, Any] = {}
+    for place in sorted(range(len(numbers)), key=numbers.__getitem__):
+        raw = events[place]._raw
+        event_type = raw.get("EventType", "")
+        meaning = _MEANINGS[event_type] if event_type in _MEANINGS else _meaning(event_type)
+        if meaning is None:
+            continue
+        if before and raw.get("EventId") == before.get("EventId", before):
+            if raw != before:
+                raise DecodingError(f"Events[{place}].EventId", "stands for another event too")
+            continue  # Pages may overlap.
+        before = raw
+        yield place, raw, meaning
 
 
 def _begun(event: dict[str, Any], id_: str, kind: OperationType | str, when: float) -> Operation:
@@ -271,7 +277,7 @@ def _begun(event: dict[str, Any], id_: str, kind: OperationType | str, when: flo
     return operation
 
 
-def _tell(operation: Operation, told: dict[str, Any], when: float) -> None:
+def _tell(operation: Operation, told: dict[str, Any]) -> None:
     """Puts what an event tells in place of what the event before it told."""
     names, kept = _TOLD[operation.type]
     before, rest = operation._details, operation._rest
@@ -289,24 +295,35 @@ def _tell(operation: Operation, told: dict[str, Any], when: float) -> None:
             value = value.get("Payload")  # noqa: PLW2901
         if value is not None:
             details[name] = value
-    if operation.type == "STEP":
-        _count(operation, details, told, when)
     operation._details = details or None
     operation._rest = None if truncated is None else {TRUNCATED: truncated}
 
 
-def _count(step: Operation, details: dict[str, Any], told: dict[str, Any], when: float) -> None:
+def _count(step: Operation, told: dict[str, Any], when: float, zero_delay_ends: bool) -> None:
     """`Attempt` is how many attempts have ended; a delay says that there will be another one.
 
     AWS's test runners number `CurrentAttempt` in different ways, all of them at most the count,
     so it decides only where events are missing.
     """
+    details = step._details = step._details or {}
     attempt = details.get("Attempt", 0)
     if step._end is not None:
         retry = told.get("RetryDetails", _NOTHING)
         attempt = max(attempt + 1, retry.get("CurrentAttempt", 0))
-        delay = retry.get("NextAttemptDelaySeconds", 0)
-        if delay > 0:
+        delay = retry.get("NextAttemptDelaySeconds")
+        if delay is not None and (delay or not zero_delay_ends):
             step.status, step._end = OperationStatus.PENDING, None
-            details["NextAttemptTimestamp"] = min(when + min(delay, LATEST), LATEST)
+            details["NextAttemptTimestamp"] = min(when + min(max(delay, 0), LATEST), LATEST)
     details["Attempt"] = attempt
+
+
+def _pause(execution: Operation, told: dict[str, Any]) -> None:
+    """`PauseDetails` as in GetDurableExecution; the execution's next event takes them away."""
+    pause = {name: told[name] for name in PAUSE if name in told}
+    if "Reason" in pause:
+        reason = pause.pop("Reason")
+        if "Payload" in reason:
+            pause["Reason"] = reason["Payload"]
+        if reason.get("Truncated"):
+            execution._rest = {TRUNCATED: [*execution.truncated, "Reason"]}
+    execution._details = (execution._details or {}) | {"PauseDetails": pause}

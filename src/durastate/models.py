@@ -1,9 +1,9 @@
-"""The objects a page is made of: operations, their details, pages and whole states.
+"""The objects a page is made of: operations, pages and whole states.
 
 An `Operation` holds what the decoder has already checked: plain strings, numbers and the raw
 details of its type. Everything that costs something to build (a `datetime`, a details object) is
 built when it is read, because a bulk reader looks at a few members of most operations. Reading
-an attribute therefore never fails on the data.
+an attribute therefore never fails on the data. What an operation's details are is in `details`.
 """
 
 from __future__ import annotations
@@ -11,186 +11,30 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
-from enum import StrEnum
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Literal
 
 import orjson
+
+from .details import (
+    DETAILS_OF_TYPE,
+    EXECUTION_STATUSES,
+    TRUNCATED,
+    CallbackDetails,
+    ChainedInvokeDetails,
+    ContextDetails,
+    ExecutionDetails,
+    ExecutionStatus,
+    OperationStatus,
+    OperationType,
+    StepDetails,
+    WaitDetails,
+    copy_object,
+)
 
 Source = Literal["state", "event", "history"]
 
 _UTC = timezone.utc
 _moment = datetime.fromtimestamp
-
-
-class OperationType(StrEnum):
-    """What kind of durable operation it is."""
-
-    __hash__ = str.__hash__  # Enum's own is a call in Python, and equal: names are values.
-
-    EXECUTION = "EXECUTION"
-    CONTEXT = "CONTEXT"
-    STEP = "STEP"
-    WAIT = "WAIT"
-    CALLBACK = "CALLBACK"
-    CHAINED_INVOKE = "CHAINED_INVOKE"
-
-
-class OperationStatus(StrEnum):
-    """Where the operation stands."""
-
-    __hash__ = str.__hash__
-
-    STARTED = "STARTED"
-    PENDING = "PENDING"
-    READY = "READY"
-    SUCCEEDED = "SUCCEEDED"
-    FAILED = "FAILED"
-    CANCELLED = "CANCELLED"
-    TIMED_OUT = "TIMED_OUT"
-    STOPPED = "STOPPED"
-
-
-#: The member that the fold of a history adds to an operation: the payloads that are cut off.
-TRUNCATED = "Truncated"
-
-T_co = TypeVar("T_co", covariant=True)
-
-
-class Member(Generic[T_co]):
-    """A read-only member of a details object, by its name on the wire."""
-
-    def __init__(self, wire: str, doc: str) -> None:
-        self.wire = wire
-        self.__doc__ = doc
-
-    def __get__(self, owner: Details, kind: type[Details] | None = None) -> T_co | None:
-        if owner is None:
-            return self
-        value: T_co | None = owner._raw.get(self.wire)
-        return value
-
-
-class Moment(Member[datetime]):
-    """A member that the wire gives in epoch seconds."""
-
-    def __get__(self, owner: Details, kind: type[Details] | None = None) -> datetime | None:
-        if owner is None:
-            return self
-        seconds = owner._raw.get(self.wire)
-        return None if seconds is None else _moment(seconds, _UTC)
-
-
-class Details:
-    """A checked JSON object, read through members with Python names. Equal by content."""
-
-    __slots__ = ("_raw",)
-
-    def __init__(self, raw: dict[str, Any]) -> None:
-        self._raw = raw
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and other._raw == self._raw
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        names = ", ".join(name if name.isprintable() else repr(name) for name in self._raw)
-        return f"<{type(self).__name__} with {names or 'nothing'}>"
-
-    def to_dict(self) -> dict[str, Any]:
-        """A copy in the service's wire form, unknown members included."""
-        return copy_object(self._raw)
-
-
-class ErrorObject(Details):
-    """How an operation failed, as the durable function reported it."""
-
-    __slots__ = ()
-
-    error_type = Member[str]("ErrorType", "The name of the error's class")
-    error_message = Member[str]("ErrorMessage", "A human-readable message")
-    error_data = Member[str]("ErrorData", "Machine-readable data")
-    stack_trace = Member[list[str]]("StackTrace", "One entry a frame")
-
-
-class _Error(Member[ErrorObject]):
-    def __get__(self, owner: Details, kind: type[Details] | None = None) -> ErrorObject | None:
-        if owner is None:
-            return self
-        raw = owner._raw.get(self.wire)
-        return None if raw is None else ErrorObject(raw)
-
-
-class ExecutionDetails(Details):
-    """What only the EXECUTION operation has."""
-
-    __slots__ = ()
-
-    input_payload = Member[str]("InputPayload", "What the execution was started with, as sent")
-    result = Member[str]("Result", "Its serialised result; from a history only")
-    error = _Error("Error", "How it failed; from a history only")
-
-
-class ContextDetails(Details):
-    """What a CONTEXT has."""
-
-    __slots__ = ()
-
-    replay_children = Member[bool](
-        "ReplayChildren", "True: its children stay in the state after it has completed"
-    )
-    result = Member[str]("Result", "Its serialised result")
-    error = _Error("Error", "How it failed")
-
-
-class StepDetails(Details):
-    """What a STEP has."""
-
-    __slots__ = ()
-
-    attempt = Member[int]("Attempt", "The number of the current attempt")
-    next_attempt_timestamp = Moment("NextAttemptTimestamp", "When a retry is due")
-    result = Member[str]("Result", "Its serialised result")
-    error = _Error("Error", "How the last attempt failed")
-
-
-class WaitDetails(Details):
-    """What a WAIT has."""
-
-    __slots__ = ()
-
-    scheduled_end_timestamp = Moment("ScheduledEndTimestamp", "When the wait is over")
-    error = _Error("Error", "Why it was cancelled; from a history only")
-
-
-class CallbackDetails(Details):
-    """What a CALLBACK has. Whoever knows the callback id can complete the callback."""
-
-    __slots__ = ()
-
-    callback_id = Member[str]("CallbackId", "A capability: treat it as a secret")
-    result = Member[str]("Result", "What the callback was completed with")
-    error = _Error("Error", "How it failed")
-
-
-class ChainedInvokeDetails(Details):
-    """What a CHAINED_INVOKE has."""
-
-    __slots__ = ()
-
-    result = Member[str]("Result", "The serialised result of the function it invoked")
-    error = _Error("Error", "How the function it invoked failed")
-
-
-#: An operation's own kind of details, by its type.
-DETAILS_OF_TYPE: Mapping[str, str] = {
-    "EXECUTION": "ExecutionDetails",
-    "CONTEXT": "ContextDetails",
-    "STEP": "StepDetails",
-    "WAIT": "WaitDetails",
-    "CALLBACK": "CallbackDetails",
-    "CHAINED_INVOKE": "ChainedInvokeDetails",
-}
 
 
 class Operation:
@@ -279,8 +123,9 @@ class Operation:
 
     @property
     def truncated(self) -> tuple[str, ...]:
-        """Which of `InputPayload`, `Result` and `Error` its history holds cut off or not at all.
+        """Which of its payloads its history holds cut off or not at all.
 
+        They are `InputPayload`, `Result`, `Error` and the `Reason` of a pause.
         Empty for an operation that comes from GetDurableExecutionState.
         """
         names = None if self._rest is None else self._rest.get(TRUNCATED)
@@ -409,6 +254,22 @@ class ExecutionState:
         return next((each for each in self.operations if each.type == wanted), None)
 
     @property
+    def status(self) -> ExecutionStatus | str | None:
+        """Where the execution stands, in the words of a listing: `RUNNING`, not `STARTED`.
+
+        Only a history tells of a pause, once it has taken effect. None where the source has no
+        EXECUTION operation.
+        """
+        execution = self.execution
+        if execution is None:
+            return None
+        if execution.status != OperationStatus.STARTED:
+            return EXECUTION_STATUSES.get(execution.status, execution.status)
+        details = execution.execution_details
+        is_paused = details is not None and details.pause_details is not None
+        return ExecutionStatus.PAUSED if is_paused else ExecutionStatus.RUNNING
+
+    @property
     def input_payload(self) -> str | None:
         """What the execution was started with, as the service holds it."""
         details = self.execution.execution_details if self.execution else None
@@ -441,15 +302,3 @@ def dump_json(value: Any) -> bytes:
         return orjson.dumps(value)
     except orjson.JSONEncodeError:
         return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
-
-
-def copy_object(raw: dict[str, Any]) -> dict[str, Any]:
-    return {key: _copy(value) for key, value in raw.items()}
-
-
-def _copy(value: Any) -> Any:
-    if type(value) is dict:
-        return copy_object(value)
-    if type(value) is list:
-        return [_copy(item) for item in value]
-    return value

@@ -12,7 +12,7 @@ from .errors import DeadlineError, DurastateError, IncompleteHistoryError, State
 from .gates import Turns
 from .history import HistoryPage, operations_from_history
 from .models import ExecutionState, Operation, StatePage
-from .refs import ExecutionRef
+from .refs import ExecutionRef, match_arn
 from .retries import check_seconds
 from .targets import history_target, state_target
 from .walk import Page, Reading, Walk
@@ -99,8 +99,13 @@ def _join_histories(walk: Walk[HistoryPage], pages: list[HistoryPage]) -> Execut
             f"{walk.arn}: its history has {found}, so it does not tell how the execution began. "
             f"That of one that has just started may be complete in a moment"
         )
-    # Where an event of the execution itself has no id, the state has the one of the ARN.
-    operations = operations_from_history(events, execution_id=walk.arn.rpartition("/")[2])
+    # Where an event of the execution itself has no id, the state has the one of the ARN. AWS's
+    # emulator is known by its keys, which are no ARNs.
+    operations = operations_from_history(
+        events,
+        execution_id=walk.arn.rpartition("/")[2],
+        zero_delay_ends=match_arn(walk.arn) is None,
+    )
     return ExecutionState(walk.arn, operations, source="history")
 
 

@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from durastate import ExecutionState, decode_history, operations_from_history
 from durastate.audit import DirectoryError, ExecutionRow, Store, read_manifest, verify
+from durastate.audit.rows import row_read
+from durastate.models import dump_json
 
 from .support import (
     START,
@@ -27,7 +30,7 @@ from .support import (
     written,
 )
 
-CLOSED = ("SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED")
+CLOSED = ("SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED", "DELETING")
 
 
 @pytest.fixture
@@ -94,7 +97,7 @@ def test_a_closed_execution_is_never_read_again(directory: Path, status: str) ->
         assert store.needs(arn(2), status)
 
 
-@pytest.mark.parametrize("status", ["RUNNING", "NEW_IN_2031"])
+@pytest.mark.parametrize("status", ["RUNNING", "PAUSING", "PAUSED", "NEW_IN_2031"])
 def test_a_running_one_is_read_again_with_refresh_or_a_new_status(
     directory: Path, status: str
 ) -> None:
@@ -112,6 +115,36 @@ def test_a_running_one_is_read_again_with_refresh_or_a_new_status(
         add(store, 1, status=status)
         store.save()
         assert not store.needs(arn(1), status)
+
+
+@pytest.mark.parametrize(
+    ("listed", "events", "kept"),
+    [
+        ("RUNNING", ["Started"], "RUNNING"),
+        ("", ["Started"], "RUNNING"),
+        ("RUNNING", ["Started", "Paused"], "PAUSED"),
+        ("PAUSED", ["Started", "Paused"], "PAUSED"),
+        ("", ["Started", "Paused"], "PAUSED"),
+        ("PAUSED", ["Started", "Paused", "Resumed"], "RUNNING"),
+        ("PAUSING", ["Started"], "PAUSING"),  # no event tells of that
+        ("PAUSING", ["Started", "Stopped"], "STOPPED"),
+        ("NEW_IN_2031", ["Started"], "NEW_IN_2031"),
+        ("SUCCEEDED", ["Started"], "RUNNING"),  # its history is behind
+        ("DELETING", ["Started"], "RUNNING"),
+        ("DELETING", ["Started", "Failed"], "DELETING"),
+        ("PAUSED", ["Started", "Paused", "TimedOut"], "TIMED_OUT"),
+    ],
+)
+def test_the_newer_of_listing_and_history_says_how_an_execution_stands(
+    listed: str, events: list[str], kept: str
+) -> None:
+    raws = [
+        {"EventId": number, "EventType": f"Execution{kind}", "Id": "e", "EventTimestamp": number}
+        for number, kind in enumerate(events, 1)
+    ]
+    operations = operations_from_history(decode_history(dump_json({"Events": raws})))
+    read = row_read(row(1, listed), ExecutionState(arn(1), operations, source="history"))
+    assert (read.status, read.source) == (kept, "history")
 
 
 @pytest.mark.parametrize("form", ["parquet", "jsonl"])

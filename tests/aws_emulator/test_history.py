@@ -16,7 +16,8 @@ import orjson
 import pytest
 from yarl import URL
 
-from durastate import HistoryEvent, Operation, decode_history, decode_page, operations_from_history
+from durastate import HistoryEvent, Operation, decode_history, decode_page
+from durastate import operations_from_history as fold
 
 from .conftest import BY_COUNT
 from .peer import HeldExecution
@@ -78,6 +79,23 @@ async def history_of(endpoint_url: str, arn: str, *, data: bool = True) -> list[
         events += page.events
         marker = page.next_marker
     return events
+
+
+def operations_from_history(events: list[HistoryEvent]) -> list[Operation]:
+    """As they are read of a service whose keys are no ARNs, which this one is."""
+    return fold(events, zero_delay_ends=True)
+
+
+async def test_a_step_that_has_failed_for_good_says_a_delay_of_nothing(
+    held_executions: dict[str, HeldExecution],
+) -> None:
+    """Without that only the emulator's own kind of key tells that the step is not tried again."""
+    held = held_executions["steps"]
+    events = await history_of(held.endpoint_url, held.arn)
+    found = {each.name: each.status for each in fold(events)}
+    assert found["fails-for-good"] == "PENDING"
+    found = {each.name: each.status for each in operations_from_history(events)}
+    assert found["fails-for-good"] == "FAILED"
 
 
 def members(operation: Operation) -> dict[str, Any]:

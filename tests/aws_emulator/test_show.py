@@ -19,7 +19,7 @@ def test_what_has_failed_stands_below_what_it_is_in(
     held_executions: dict[str, HeldExecution],
 ) -> None:
     lines = shown(held_executions["contexts"], "--failed", "--messages")
-    assert lines[1][0] == "STARTED,"
+    assert lines[1][0] == "RUNNING,"
     rows = [(line[0], line[1], line[2]) for line in lines[5:]]
     assert [row for row in rows if row[0] in ("fails", "declined")] == [
         ("fails", "RunInChildContext", "FAILED"),

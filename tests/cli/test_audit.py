@@ -277,6 +277,48 @@ def test_format_is_that_of_the_tables(invoke: Invoke, service: Emulator, tmp_pat
     assert len(digests) == 1
 
 
+def test_paused_executions_are_chosen_kept_and_not_read_anew_by_every_run(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--status` takes names in small letters too."""
+    statuses = {"PAUSED": 2, "PAUSING": 1, "DELETING": 1, "RUNNING": 1, "FAILED": 1}
+    world = World(seed=1, executions=24, operations=4, functions=("f",), statuses=statuses)
+    of = {status: {at for at in range(24) if world.status(at) == status} for status in statuses}
+    assert all(of.values())
+    out, chosen = tmp_path / "a", tmp_path / "b"
+    with serving(world, history_by_time=True) as emulator:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", emulator.endpoint_url)
+
+        def asked(*options: str | Path) -> set[int | None]:
+            emulator.log.clear()
+            assert invoke("audit", "f", *options).code == 0
+            arns = [each.arn for each in emulator.log if each.call is Call.HISTORY]
+            return {world.index_of(arn or "") for arn in arns}
+
+        assert asked("-o", out) == set(range(24))
+        found = dict(rows(out, "select arn, status from executions"))
+        assert found == {world.arn(at): world.status(at) for at in range(24)}
+        assert asked("-o", out) == set()
+        # What is deleted or has ended says nothing new; waits go on while an execution is paused.
+        assert asked("-o", out, "--refresh") == of["PAUSED"] | of["PAUSING"] | of["RUNNING"]
+        assert asked("-o", chosen, "--status", "paused,Deleting") == of["PAUSED"] | of["DELETING"]
+
+
+def test_the_order_of_events_changes_nothing_of_an_audit(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service sends them by time, in which two of one millisecond come against their ids."""
+    world = World(seed=6, executions=16, operations=25, functions=("f",))
+    digests = set()
+    for by_time in (False, True):
+        out = tmp_path / str(by_time)
+        with serving(world, history_by_time=by_time) as emulator:
+            monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", emulator.endpoint_url)
+            assert invoke("audit", "f", "-o", out, "--max-items", "9").code == 0
+        digests.add(read_manifest(out).digest)
+    assert len(digests) == 1
+
+
 def test_refresh_reads_running_executions_anew_and_closed_ones_never(
     invoke: Invoke, service: Emulator, out: Path
 ) -> None:
@@ -464,6 +506,7 @@ def test_text_of_others_does_nothing_to_a_terminal(
         (("nothing-there",), "nothing-there: there is no such function, version or alias"),
         (("order-flow:99",), "there is no such function, version or alias"),
         (("order-flow", "--status", "BUSY"), "--status: expected some of RUNNING, SUCCEEDED"),
+        (("order-flow", "--status", "busy"), "found 'busy'"),
         (("order-flow", "--since", "yesterday"), "--since: expected a time such as 7d"),
         (("order-flow", "--until", "2026-13-01"), "--until: expected a time such as 7d"),
         (("order-flow", "--since", "99999w"), "--since: expected a span"),

@@ -83,6 +83,7 @@ def test_before_anything_happened_there_is_no_pace() -> None:
 @pytest.mark.parametrize(
     ("seconds", "shown"),
     [
+        (-5, "0 ms"),
         (0, "0 ms"),
         (0.25, "250 ms"),
         (1.25, "1.2 s"),

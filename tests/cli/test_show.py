@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,14 @@ import pytest
 from audit.support import arn, failure, row, state, step
 
 from durastate.audit import Store
+from durastate.audit.query import query
 from durastate.audit.states import find
-from durastate.emulator import Emulator
+from durastate.emulator import Emulator, Fault, FaultKind, FaultPlan, World
+from durastate.emulator.histories import by_time
+from durastate.emulator.world import STATUSES
 
 from .conftest import Invoke
+from .support import clear_aws, serving
 
 START = 1_767_323_045.0
 
@@ -108,6 +114,178 @@ def test_the_rate_is_a_ceiling_on_histories(invoke: Invoke, service: Emulator) -
     waited = re.search(r"rate ceiling +([\d.]+)", done.err)
     assert waited is not None
     assert float(waited[1]) > 0.1
+
+
+@pytest.fixture
+def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without credentials, a Region or a service, and with no way to look for any."""
+    clear_aws(monkeypatch)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, "/dev/null")
+
+
+def test_throttling_is_waited_out_as_in_an_audit(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(executions=1, operations=3)
+    throttled = Fault(FaultKind.THROTTLE, first=4)
+    # How long is not what this is about.
+    monkeypatch.setattr("durastate.retries.Retries.throttled_s", lambda *_: 0.0)
+    monkeypatch.setattr("durastate.pace.Pace.throttled", lambda *_: None)
+    with serving(world, FaultPlan(on={0: throttled})) as emulator:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", emulator.endpoint_url)
+        done = invoke("show", world.arn(0))
+    assert (done.code, len(lines(done.out))) == (0, 3)
+    assert len(emulator.log) == 5
+    assert done.err == "The service throttles; waiting until it answers. Ctrl-C ends this.\n"
+
+
+@pytest.fixture(scope="module")
+def pausing() -> Iterator[Emulator]:
+    """Executions of every status, their histories in the order of time."""
+    statuses = dict.fromkeys(STATUSES, 1)
+    world = World(seed=3, executions=24, operations=5, functions=("f",), statuses=statuses)
+    with serving(world, history_by_time=True) as emulator:
+        yield emulator
+
+
+def test_an_execution_has_one_status_whoever_tells_of_it(
+    invoke: Invoke, pausing: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", pausing.endpoint_url)
+    assert invoke("audit", "f", "-o", tmp_path / "audit", "--quiet").code == 0
+    with query(tmp_path / "audit", "select arn, status from executions") as answer:
+        kept = {row["arn"]: row["status"] for batch in answer for row in batch.to_pylist()}
+    world = pausing.world
+    assert kept == {world.arn(index): world.status(index) for index in range(24)}
+    for status in STATUSES:
+        key = next(key for key in kept if kept[key] == status)
+        shown = invoke("show", key).out
+        # No event tells of a pause that is not in effect yet, nor that an execution is deleted.
+        told = {"PAUSING": "RUNNING", "DELETING": "SUCCEEDED"}.get(status, status)
+        assert shown.splitlines()[1].partition(",")[0] == told
+        assert ("paused, asked for 2026-" in shown) == (status == "PAUSED")
+        if status in ("RUNNING", "PAUSED"):
+            again = invoke("show", tmp_path / "audit", key).out
+            assert again.splitlines()[1].partition(",")[0] == status
+
+
+def events_saved(index: int, world: World) -> list[dict[str, Any]]:
+    return by_time(world.events(index))
+
+
+@pytest.mark.usefixtures("nowhere")
+@pytest.mark.parametrize("form", ["a response", "newest first", "pages", "lines"])
+def test_a_saved_history_is_shown_without_credentials(
+    invoke: Invoke, tmp_path: Path, form: str
+) -> None:
+    world = World(seed=6, executions=3, operations=30, statuses={"SUCCEEDED": 1})
+    events = events_saved(2, world)
+    forms: dict[str, list[Any]] = {
+        "a response": [{"Events": events}],
+        "newest first": [{"Events": events[::-1]}],
+        "pages": [{"Events": events[:20], "NextMarker": "m"}, {"Events": events[19:]}],
+        "lines": events,
+    }
+    path = tmp_path / "saved.json"
+    path.write_text("\n".join(map(json.dumps, forms[form])))
+    done = invoke("show", path, "--all")
+    assert (done.code, done.err) == (0, "")
+    count = len(world.all_operations(2))
+    assert done.out.splitlines()[:2] == [str(path), f"SUCCEEDED, {count} operations from history"]
+    assert world.name(2) in lines(done.out)[0]
+    assert len(lines(done.out)) == count
+
+
+@pytest.mark.usefixtures("nowhere")
+@pytest.mark.parametrize(
+    ("saved", "said"),
+    [
+        ('{"Events": [], "NextToken": "SECRET"}', "NextToken: more events follow"),
+        ('{"Events": []}', "no event is ExecutionStarted"),
+        ('{"Events": [{"EventType": "StepStarted", "Id": "s", "EventTimestamp": 1}]}', "no event"),
+        ('{"Events": [{"EventType": "ExecutionStarted"}]}', "Events[0].EventTimestamp: is missing"),
+        ("SECRET", "not JSON at character 0"),
+    ],
+)
+def test_a_file_that_holds_no_whole_history_is_one_line(
+    invoke: Invoke, tmp_path: Path, saved: str, said: str
+) -> None:
+    path = tmp_path / "saved.json"
+    path.write_text(saved)
+    done = invoke("show", path)
+    assert (done.code, done.out, len(done.err.splitlines())) == (252, "", 1)
+    assert done.err.startswith(f"durastate: {path}: ")
+    assert said in done.err
+    assert "SECRET" not in done.err
+
+
+@pytest.mark.usefixtures("nowhere")
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("", "an empty text: is its variable set?"),
+        ("missing.json", "'missing.json', and no such file"),
+        ("arn:aws:lambda:eu-west-1:1", "'arn:aws:lambda:eu-west-1:1', and no such file"),
+        ("dG9rZW4tU0VDUkVU", "something that is no ARN, and no such file"),
+        ("a" * 5_000, "something that is no ARN, and no such file"),
+    ],
+)
+def test_what_is_no_arn_is_said_to_be_none_and_nothing_about_credentials(
+    invoke: Invoke, name: str, found: str
+) -> None:
+    done = invoke("show", name)
+    assert (done.code, done.out, len(done.err.splitlines())) == (252, "", 1)
+    assert f"or the file of a saved history, found {found}" in done.err
+    assert "credentials" not in done.err
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_an_arn_without_credentials_says_that_they_are_missing(invoke: Invoke) -> None:
+    done = invoke("show", arn(1))
+    assert (done.code, "credentials" in done.err) == (253, True)
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_what_had_not_ended_with_its_execution_is_unfinished_and_no_longer_than_it(
+    invoke: Invoke, tmp_path: Path
+) -> None:
+    """A race that was lost, an invocation that ran out of time, a retry and a wait in vain."""
+
+    def event(number: int, kind: str, identity: str, at: float, **details: Any) -> dict[str, Any]:
+        about = {"EventId": number, "EventType": kind, "Id": identity, "EventTimestamp": START + at}
+        return about | {f"{kind}Details": details}
+
+    retry = {"CurrentAttempt": 1, "NextAttemptDelaySeconds": 3_600}
+    events = [
+        event(1, "ExecutionStarted", "e", 0),
+        event(2, "StepStarted", "lost", 10),
+        event(3, "StepStarted", "retried", 20),
+        event(4, "StepFailed", "retried", 25, RetryDetails=retry),
+        event(5, "WaitStarted", "wait", 30, ScheduledEndTimestamp=START + 9_000),
+        event(6, "StepStarted", "late", 90),
+        event(7, "ExecutionTimedOut", "e", 60),
+    ]
+    path = tmp_path / "saved.json"
+    path.write_text(json.dumps(events))
+    done = invoke("show", path)
+    assert done.out.splitlines()[1:3] == [
+        "TIMED_OUT, 5 operations from history",
+        "3 STARTED, 1 TIMED_OUT, 1 PENDING",
+    ]
+    words = [line.split(maxsplit=1) for line in lines(done.out)]
+    ends = {identity: rest.rpartition("2026-01-02 ")[2][9:] for identity, rest in words}
+    assert ends == {
+        "e": "1 min 0 s",
+        "lost": "50 s unfinished",
+        "retried": "40 s unfinished",
+        "wait": "30 s unfinished",
+        "late": "0 ms unfinished",  # by a clock that was ahead
+    }
+    path.write_text(json.dumps(events[:-1]))
+    shown = invoke("show", path).out
+    assert (shown.count(" so far"), "unfinished" in shown) == (5, False)
 
 
 def test_out_of_a_directory_it_is_shown_as_it_was_read(invoke: Invoke, directory: Path) -> None:

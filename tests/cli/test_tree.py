@@ -66,7 +66,7 @@ def test_the_table_says_status_attempt_duration_and_reason(
     shown = capsys.readouterr().out
     rows = {line.split()[0]: " ".join(line.split()) for line in shown.splitlines() if line.strip()}
     assert "SECRET" not in shown
-    assert rows["STARTED,"] == "STARTED, 4 operations from state"
+    assert rows["RUNNING,"] == "RUNNING, 4 operations from state"
     assert rows["charge"].startswith("charge STEP PENDING 3 1970-01-01 00:00:00 ")
     assert rows["charge"].endswith("so far ValueError; next attempt 1970-01-01 00:01:00")
     assert rows["w"].endswith("so far until 1970-01-01 01:00:00")

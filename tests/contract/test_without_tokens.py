@@ -21,6 +21,7 @@ from durastate import (
     operations_from_history,
 )
 from durastate.errors import ServiceError
+from durastate.refs import match_arn
 
 from .servers import Server
 
@@ -127,11 +128,14 @@ async def test_a_state_from_the_history_has_what_its_events_tell(
 
         assert (state.arn, state.source) == (held.arn, "history")
         assert state.operations == operations_from_history(
-            events, execution_id=held.arn.rpartition("/")[2]
+            events,
+            execution_id=held.arn.rpartition("/")[2],
+            zero_delay_ends=match_arn(held.arn) is None,
         )
         assert state.execution is state.operations[0]
         described = await client.get_execution(held.arn)
         assert (state.execution.status == "STARTED") == (described.status == "RUNNING")
+        assert state.status == described.status
         assert state.input_payload == described.input_payload
 
 

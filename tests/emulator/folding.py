@@ -28,9 +28,9 @@ MEMBERS = {
 def folded(events: Iterable[Wire]) -> list[Wire]:
     """The operations that the events tell of, in the order of their start."""
     found: dict[str, Wire] = {}
-    for event in events:
+    for event in sorted(events, key=lambda event: event["EventId"]):
         kind = event["EventType"]
-        if kind == "InvocationCompleted":
+        if kind in ("InvocationCompleted", "ExecutionPaused", "ExecutionResumed"):
             continue
         if kind in STARTED and event["Id"] not in found:
             found[event["Id"]] = _begun(event)

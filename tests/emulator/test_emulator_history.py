@@ -23,12 +23,13 @@ from .wire import Caller, Clock, paginated, reader_of
 
 LONG = bool(os.environ.get("DURASTATE_LONG"))
 ENDED = {"SUCCEEDED": 1, "FAILED": 1, "TIMED_OUT": 1, "STOPPED": 1}
+PAUSES = {"ExecutionPaused", "ExecutionResumed"}
 Call = Callable[[Emulator], Caller]
 
 
 @pytest.fixture(scope="module")
 def histories() -> list[list[dict[str, Any]]]:
-    world = World(seed=6, executions=200, statuses={"RUNNING": 2, **ENDED})
+    world = World(seed=6, executions=200, statuses={"RUNNING": 2, "PAUSED": 1, **ENDED})
     return [world.events(index) for index in range(len(world))]
 
 
@@ -40,7 +41,7 @@ def due(operation: dict[str, Any]) -> Any:
 @given(
     seed=st.integers(0, 10**6),
     count=st.integers(1, 150),
-    statuses=st.sampled_from([None, *({status: 1} for status in ["RUNNING", *ENDED])]),
+    statuses=st.sampled_from([None, *({status: 1} for status in ["RUNNING", "PAUSED", *ENDED])]),
 )
 def test_a_history_folds_to_the_operations_of_state(
     seed: int, count: int, statuses: dict[str, float] | None
@@ -81,9 +82,10 @@ def test_every_event_type_occurs_and_is_valid_by_the_model(
     model = botocore.session.Session().get_service_model("lambda")
     modelled = model.shape_for("EventType").enum
     seen = {event["EventType"] for events in histories for event in events}
-    assert seen == set(modelled)
-    assert len(seen) == 24
-    for events in histories[:60]:
+    assert seen == {*modelled, *PAUSES}  # the installed botocore may be older than these
+    assert len(seen) == 26
+    plain = [events for events in histories if not PAUSES & {each["EventType"] for each in events}]
+    for events in plain[:60]:
         report = ParamValidator().validate(events, model.shape_for("Events"))
         assert not report.has_errors(), report.generate_report()
         for event in events:
@@ -226,6 +228,61 @@ async def test_newest_first_is_the_same_turned_round() -> None:
     assert ids == list(range(1, len(world.events(0)) + 1))
     assert [event["EventId"] for page in newest for event in page] == ids[::-1]
     assert max(map(len, oldest)) < 50  # by bytes
+
+
+@pytest.mark.asyncio
+async def test_by_time_the_later_of_two_events_of_one_time_comes_first() -> None:
+    """As the service sends them; by default they are in the order of their ids."""
+    world = World(seed=6, executions=4, operations=40, statuses=ENDED)
+    async with (
+        Emulator(world, history_by_time=True, page_bytes=9_000) as emulator,
+        reader_of(emulator) as client,
+    ):
+        for index in range(4):
+            asked = {"DurableExecutionArn": world.arn(index), "page_size": 7}
+            pages = await paginated(client, "get_durable_execution_history", **asked)
+            found = [event for page in pages for event in page]
+            times = [event["EventTimestamp"] for event in found]
+            ids = [event["EventId"] for event in found]
+            assert times == sorted(times)
+            assert ids != sorted(ids) == list(range(1, len(ids) + 1))
+            back = await paginated(
+                client, "get_durable_execution_history", **asked, ReverseOrder=True
+            )
+            assert [event["EventId"] for page in back for event in page] == ids[::-1]
+
+
+@pytest.mark.asyncio
+async def test_paused_executions_are_paused_in_every_call(call: Call) -> None:
+    statuses = {"PAUSED": 2, "PAUSING": 1, "DELETING": 1, "RUNNING": 1}
+    world = World(seed=2, executions=40, operations=6, functions=("f",), statuses=statuses)
+    async with Emulator(world) as emulator:
+        caller = call(emulator)
+        seen = set()
+        for index in range(40):
+            path = f"/2025-12-01/durable-executions/{quote(world.arn(index), safe='')}"
+            got = (await caller.signed(path)).content
+            bare = (await caller.signed(f"{path}?IncludeExecutionData=false")).content
+            status, pause = got["Status"], got.get("PauseDetails")
+            kinds = [event["EventType"] for event in world.events(index)]
+            assert ("EndTimestamp" in got) == (status == "DELETING")
+            assert ("ExpectedExecutionTimeoutTimestamp" in got) == (pause is not None)
+            assert (pause is None) == (status in ("RUNNING", "DELETING"))
+            assert (kinds[-1] == "ExecutionPaused") == (status == "PAUSED")
+            if pause is not None:
+                assert set(pause) == {"PauseRequestTimestamp", "Reason", "ExecutionTimeoutPaused"}
+                assert bare["PauseDetails"].keys() == pause.keys() - {"Reason"}
+            resumed = kinds.count("ExecutionResumed")
+            assert kinds.count("ExecutionPaused") == (1 + resumed if status == "PAUSED" else 0)
+            seen.add((status, resumed))
+        assert seen >= {("PAUSED", 0), ("PAUSED", 1), ("PAUSING", 0), ("DELETING", 0)}
+        listed = await caller.signed(
+            "/2025-12-01/functions/f/durable-executions?MaxItems=100&Statuses=PAUSED"
+        )
+        paused = [index for index in range(40) if world.status(index) == "PAUSED"]
+        assert {row["DurableExecutionArn"] for row in listed.content["DurableExecutions"]} == {
+            world.arn(index) for index in paused
+        }
 
 
 @pytest.mark.asyncio

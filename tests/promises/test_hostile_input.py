@@ -97,7 +97,8 @@ def look_at_page(decoded: StatePage) -> None:
 def _read(thing: Any) -> None:
     """Every public attribute, and theirs."""
     repr(thing), str(thing)
-    if type(thing).__module__ != "durastate.models" or isinstance(thing, str):
+    ours = ("durastate.models", "durastate.details")
+    if type(thing).__module__ not in ours or isinstance(thing, str):
         return
     for name in dir(thing):
         value = getattr(thing, name)

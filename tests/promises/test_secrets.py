@@ -249,6 +249,7 @@ MORE_OF_IT = {
     "Error": {"ErrorMessage": ERROR_MESSAGE.value, "StackTrace": [STACK.value]},
     "TraceHeader": {"XAmznTraceId": UNKNOWN.value},
     "DurableConfig": {"ExecutionTimeout": 60, "Unknown": UNKNOWN.value},
+    "PauseDetails": {"Reason": UNKNOWN.value},
     "Unknown": UNKNOWN.value,
 }
 
@@ -305,7 +306,7 @@ async def test_no_canary_is_in_the_repr_of_any_public_object() -> None:
                     *(state.execution, *state.operations, *details, *results),
                     *(folded, *folded.operations, *histories, *histories[0], *summaries),
                     *(described, described.status, full, full.error, full.trace_header),
-                    full.durable_config,
+                    *(full.durable_config, full.pause_details),
                     *(each.error for each in details if getattr(each, "error", None)),
                     *(Limits(), RetryPolicy(), decode_page(b'{"Operations":[]}')),
                     *(results[2].page, results[2].page.operations),  # type: ignore[union-attr]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from functools import cache
 from typing import Any
 
 from botocore.loaders import Loader
-from botocore.model import OperationModel, ServiceModel, Shape
+from botocore.model import OperationModel, ServiceModel, Shape, StructureShape
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
@@ -34,11 +35,40 @@ ARN = (
 )
 
 
+# The data of another botocore than the installed one, which aiobotocore may hold back.
+_OTHER_MODEL = os.environ.get("DURASTATE_MODEL")
+
+
 @cache
 def call_model(operation: str) -> OperationModel:
-    """The installed botocore's model of a call."""
-    service = ServiceModel(Loader().load_service_model("lambda", "service-2"), "lambda")
+    """The model of a call: the installed botocore's, or the one that DURASTATE_MODEL names."""
+    loader = (
+        Loader([_OTHER_MODEL], include_default_search_paths=False) if _OTHER_MODEL else Loader()
+    )
+    service = ServiceModel(loader.load_service_model("lambda", "service-2"), "lambda")
     return service.operation_model(operation)
+
+
+#: What the model has since botocore 1.44.8, by the words of `docs/api-coverage.md`.
+SINCE_1_44_8 = {
+    "execution status": {"DELETING", "PAUSING", "PAUSED"},
+    "event type": {"ExecutionPaused", "ExecutionResumed"},
+    "history member": {"Events[].ExecutionPausedDetails", "Events[].ExecutionResumedDetails"},
+    "description member": {
+        "ExpectedExecutionTimeoutTimestamp",
+        "PauseDetails",
+        *(f"PauseDetails.{name}" for name in ("PauseRequestTimestamp", "Reason")),
+        "PauseDetails.ExecutionTimeoutPaused",
+    },
+}
+
+
+def modelled(kind: str, found: Iterable[str]) -> set[str]:
+    """What the model has of a kind, and what an older one cannot have yet."""
+    described = call_model("GetDurableExecution").output_shape
+    assert isinstance(described, StructureShape)
+    is_older = "PauseDetails" not in described.members
+    return {*found, *(SINCE_1_44_8.get(kind, ()) if is_older else ())}
 
 
 def get_state_model() -> OperationModel:

@@ -15,6 +15,7 @@ import durastate
 
 _ROOT = Path(durastate.__file__).parent
 _CORE = (
+    "details",
     "models",
     "errors",
     "structure",
@@ -31,6 +32,7 @@ _CORE = (
     "clock",
     "redaction",
     "history",
+    "saved",
     "executions",
     "responses",
     "aws",
@@ -46,9 +48,10 @@ _CORE = (
 )
 MAY_IMPORT = {
     "errors": set(),
-    "models": {"errors"},
+    "details": set(),
+    "models": {"details", "errors"},
     "structure": {"errors"},
-    "decoding": {"models", "errors", "structure"},
+    "decoding": {"details", "models", "errors", "structure"},
     "refs": {"models", "errors", "decoding"},
     "requests": {"errors", "models"},
     "signing": {"errors", "models"},
@@ -58,8 +61,9 @@ MAY_IMPORT = {
     "limits": {"errors", "models", "pace", "gates", "requests"},
     "outages": {"errors"},
     "hooks": set(),
-    "history": {"errors", "models", "decoding"},
-    "executions": {"errors", "models", "decoding"},
+    "history": {"details", "errors", "models", "decoding"},
+    "saved": {"errors", "decoding", "history"},
+    "executions": {"details", "errors", "decoding"},
     "clock": set(),
     "redaction": set(),
     "responses": {"errors", "models", "decoding", "redaction", "requests", "retries"},
@@ -87,7 +91,10 @@ MAY_IMPORT = {
     "many": {"bulk", "calls", "errors", "gates", "refs", "targets", "walk", "whole"},
     "client": set(_CORE),
     "": {*_CORE, "client"},
-    "audit": {"errors", "limits", "models", "redaction", "refs", "requests", "signing", ""},
+    "audit": {
+        *("details", "errors", "limits", "models", "redaction", "refs", "requests", "signing"),
+        "",
+    },
     "cli": {*_CORE, "client", "audit", "emulator", ""},
     "emulator": {"models", "errors", "requests"},
     "testing": {

@@ -15,7 +15,7 @@ from durastate.executions import ExecutionSummary, decode_execution, decode_exec
 from durastate.requests import GET_EXECUTION, LIST_EXECUTIONS
 
 from .oracle import parsed_by_botocore, read_through_attributes, without_nulls
-from .strategies import ARN, as_body, call_model, few, some, wire
+from .strategies import ARN, as_body, call_model, few, modelled, some, wire
 
 _LISTING = call_model(LIST_EXECUTIONS).output_shape
 _DESCRIPTION = call_model(GET_EXECUTION).output_shape
@@ -45,6 +45,11 @@ PYTHON_NAMES = {
     "DurableConfig": "durable_config",
     "RetentionPeriodInDays": "retention_period_in_days",
     "ExecutionTimeout": "execution_timeout",
+    "PauseDetails": "pause_details",
+    "PauseRequestTimestamp": "pause_request_timestamp",
+    "Reason": "reason",
+    "ExecutionTimeoutPaused": "execution_timeout_paused",
+    "ExpectedExecutionTimeoutTimestamp": "expected_execution_timeout_timestamp",
 }
 REQUIRED = {
     "DurableExecutionArn": ARN,
@@ -63,6 +68,8 @@ FULL = {
     "ExecutionDataIncluded": True,
     "TraceHeader": {"XAmznTraceId": "Root=1"},
     "DurableConfig": {"RetentionPeriodInDays": 14, "ExecutionTimeout": 3600, "New": [1]},
+    "PauseDetails": {"PauseRequestTimestamp": 1_767_225_600.5, "Reason": "SECRET-reason"},
+    "ExpectedExecutionTimeoutTimestamp": 1_767_229_200,
     "NewMember": {"deep": [None]},
 }
 
@@ -101,12 +108,32 @@ def test_to_dict_gives_back_what_came(item: dict[str, Any], described: dict[str,
 
 
 def test_every_status_of_the_model_is_an_enum_member_and_a_new_one_stays_a_string() -> None:
-    known = _ITEM.members["Status"].enum
-    assert set(known) == set(ExecutionStatus) == set(_DESCRIPTION.members["Status"].enum)
-    for status in [*known, "PAUSED"]:
+    known = modelled("execution status", _ITEM.members["Status"].enum)
+    described = modelled("execution status", _DESCRIPTION.members["Status"].enum)
+    assert known == set(ExecutionStatus) == described
+    for status in [*known, "NEW_IN_2031"]:
         execution = decode_execution(as_body({**REQUIRED, "Status": status}))
         assert execution.status == status
         assert type(execution.status) is (ExecutionStatus if status in known else str)
+
+
+def test_a_pause_and_the_time_limit_are_described_whatever_botocore_is_installed() -> None:
+    paused = {"Reason": "deploy", "ExecutionTimeoutPaused": True}
+    timed = {"PauseRequestTimestamp": "2026-01-01T00:00:02Z"}
+    described = {**REQUIRED, "Status": "PAUSED", "PauseDetails": paused | timed}
+    execution = decode_execution(as_body({**described, "ExpectedExecutionTimeoutTimestamp": 1.5}))
+    pause = execution.pause_details
+    assert execution.status is ExecutionStatus.PAUSED
+    assert pause is not None
+    assert (pause.reason, pause.execution_timeout_paused) == ("deploy", True)
+    assert pause.pause_request_timestamp == datetime(2026, 1, 1, 0, 0, 2, tzinfo=timezone.utc)
+    assert execution.expected_execution_timeout_timestamp == datetime.fromtimestamp(
+        1.5, timezone.utc
+    )
+    assert decode_execution(as_body(REQUIRED)).pause_details is None
+    with pytest.raises(DecodingError) as caught:
+        decode_execution(as_body({**REQUIRED, "PauseDetails": {"Reason": 7}}))
+    assert caught.value.path == "PauseDetails.Reason"
 
 
 def test_an_answer_without_a_list_or_with_an_empty_one_has_no_executions() -> None:
@@ -125,7 +152,8 @@ def test_times_are_aware_and_in_utc() -> None:
 def test_no_repr_shows_a_payload_or_moves_a_terminal() -> None:
     execution = decode_execution(as_body(FULL))
     shown = [
-        repr(each) for each in (execution, execution.error, execution.durable_config, [execution])
+        repr(each)
+        for each in (execution, execution.error, execution.durable_config, execution.pause_details)
     ]
     assert shown[0] == f"<ExecutionDescription {ARN} RUNNING>"
     assert "SECRET" not in str(shown)

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from durastate import DecodingError, HistoryEvent, Operation, decode_history, decode_page
+from durastate import (
+    DecodingError,
+    ExecutionState,
+    ExecutionStatus,
+    HistoryEvent,
+    Operation,
+    decode_history,
+    decode_page,
+)
 from durastate import operations_from_history as fold
 
 from .strategies import as_body, few, plain_text
@@ -72,18 +81,18 @@ def steps(draw: st.DrawFn, script: Script) -> None:
         script.add("StepStarted", {}, _STARTED | {"StepDetails": {"Attempt": attempt - 1}})
         outcome, name = draw(st.sampled_from((("Failed", "Error"), ("Succeeded", "Result"))))
         payload = draw(payloads(name))
-        delay = draw(st.one_of(st.just(0), _SECONDS))
+        delay = draw(st.one_of(st.none(), st.just(0), _SECONDS))
         told: Json = {name: payload.wrapped}
         # AWS's runners number it in different ways, or leave it out.
         retry = draw(
             st.sampled_from(({}, {"CurrentAttempt": attempt - 1}, {"CurrentAttempt": attempt}))
         )
-        if delay or draw(st.booleans()):
+        if delay is not None:
             retry = retry | {"NextAttemptDelaySeconds": delay}
         if retry or draw(st.booleans()):
             told["RetryDetails"] = retry
         details: Json = {"Attempt": attempt, **payload.member}
-        if not delay:
+        if delay is None:
             then = {"Status": outcome.upper(), "StepDetails": details, "EndTimestamp": 0}
             return script.add(f"Step{outcome}", told, then, payload)
         details["NextAttemptTimestamp"] = delay
@@ -99,6 +108,8 @@ def others(draw: st.DrawFn, script: Script) -> None:
     started = {"Input": first[0].wrapped} if first else told
     lasting = first[0].member if first else kept
     script.add(f"{stem}Started", started, _STARTED | _details(member, lasting), *first)
+    if first:
+        _pauses(draw, script, lasting, first[0])
     ending = draw(st.sampled_from(endings))
     name = "Result" if ending == "Succeeded" else "Error"
     last = (
@@ -109,6 +120,23 @@ def others(draw: st.DrawFn, script: Script) -> None:
     status = {"TimedOut": "TIMED_OUT"}.get(ending, ending.upper())
     then = {"Status": status, "EndTimestamp": 0, **_details(member, lasting | last.member)}
     script.add(f"{stem}{ending}", {name: last.wrapped, "Duration": 5}, then, *first, last)
+
+
+def _pauses(draw: st.DrawFn, script: Script, lasting: Json, given: Payload) -> None:
+    """Pauses and resumptions between the start of an execution and its end."""
+    for _ in range(draw(st.integers(0, 2))):
+        reason = draw(st.sampled_from((None, "deploy")))
+        truncated = draw(st.booleans())
+        asked: Json = {"PauseRequestTimestamp": 9, "ExecutionTimeoutPaused": draw(st.booleans())}
+        pause = asked | ({} if reason is None else {"Reason": reason})
+        wrapped = {"Truncated": truncated} | ({} if reason is None else {"Payload": reason})
+        then = _STARTED | _details("ExecutionDetails", lasting | {"PauseDetails": pause})
+        about = Payload(wrapped, {}, ["Reason"] if truncated else [])
+        script.add("ExecutionPaused", asked | {"Reason": wrapped}, then, given, about)
+        if draw(st.booleans()):
+            back = {"ResumeRequestTimestamp": 10, "Reason": {"Payload": "deployed"}}
+            then = _STARTED | _details("ExecutionDetails", lasting)
+            script.add("ExecutionResumed", back, then, given)
 
 
 def _details(member: str, details: Json) -> Json:
@@ -168,6 +196,7 @@ def _told(draw: st.DrawFn, order: list[Script]) -> tuple[list[Json], list[Json]]
         when += draw(st.integers(0, 400)) / 8
         if not draw(st.integers(0, 4)):
             events.append({"EventId": number, "EventType": draw(st.sampled_from(_ABOUT_NOTHING))})
+            number += 1
         id_ = script.names["Id"]
         event_type, told, then = script.changes[done.get(id_, 0)]
         done[id_] = done.get(id_, 0) + 1
@@ -193,27 +222,59 @@ def events_of(*raws: Json) -> list[HistoryEvent]:
 
 def told(event_type: str, **details: Any) -> Json:
     """An event at second 10 of the operation `op`, with its details."""
-    event = {"EventId": 1, "EventType": event_type, "Id": "op", "EventTimestamp": 10}
+    event = {"EventType": event_type, "Id": "op", "EventTimestamp": 10}
     return event | {f"{event_type}Details": details}
 
 
+def numbered(*raws: Json) -> list[HistoryEvent]:
+    """These events, numbered in this order."""
+    return events_of(*({"EventId": number, **raw} for number, raw in enumerate(raws, 1)))
+
+
 def folded(*raws: Json) -> list[Json]:
-    return [operation.to_dict() for operation in fold(events_of(*raws))]
+    return [operation.to_dict() for operation in fold(numbered(*raws))]
 
 
 @many
-@given(histories())
+@given(histories(), st.integers(0, 2**32).map(Random))
 def test_a_history_tells_of_the_operations_that_the_model_says(
-    history: tuple[list[Json], list[Json]],
+    history: tuple[list[Json], list[Json]], random: Random
 ) -> None:
     events, operations = history
     found = fold(events_of(*events))
+    # In whatever order they come, and where some come twice.
+    arrived = random.sample([*events, *events[:3]], k=len(events) + len(events[:3]))
+    assert fold(events_of(*arrived)) == fold(events_of(*events[::-1])) == found
     assert [each.to_dict() for each in found] == operations
-    # In the form that GetDurableExecutionState has, with one more member.
+    # In the form that GetDurableExecutionState has, with members of its own.
     assert decode_page(as_body({"Operations": operations})).operations == found
     assert [list(each.truncated) for each in found] == [
         each.get("Truncated", []) for each in operations
     ]
+
+
+def test_two_events_of_one_millisecond_may_come_in_either_order() -> None:
+    """As the service has sent them: the context's end is event 3, and comes after event 4."""
+    context = told("ContextStarted") | {"EventId": 2, "Id": "c"}
+    wait = told("WaitStarted", ScheduledEndTimestamp=15) | {"EventId": 4, "Id": "w"}
+    ended = told("ContextSucceeded") | {"EventId": 3, "Id": "c"}
+    awaited = told("WaitSucceeded") | {"EventId": 5, "Id": "w", "EventTimestamp": 15}
+    sent = events_of(context, wait, ended, awaited)
+    assert [(each.id, each.status) for each in fold(sent)] == [
+        ("c", "SUCCEEDED"),
+        ("w", "SUCCEEDED"),
+    ]
+    # Their order by number is that of their start as well.
+    assert [each.id for each in fold(sent[::-1])] == ["c", "w"]
+
+
+def test_one_id_with_two_events_is_an_error_wherever_the_second_comes() -> None:
+    started, other = told("StepStarted") | {"EventId": 7}, told("WaitStarted") | {"EventId": 7}
+    between = told("StepSucceeded") | {"EventId": 8}
+    with pytest.raises(DecodingError) as caught:
+        fold(events_of(started, between, other))
+    assert caught.value.path == "Events[2].EventId"
+    assert fold(events_of(started, between, started)) == fold(events_of(started, between))
 
 
 @settings(many, max_examples=many.max_examples // 2)
@@ -259,6 +320,9 @@ def test_every_event_type_of_the_model_is_about_an_operation_or_about_none(event
         assert operations == []
         return
     [operation] = operations
+    if event_type in ("ExecutionPaused", "ExecutionResumed"):
+        assert (operation["Type"], operation["Status"]) == ("EXECUTION", "STARTED")
+        return
     stem = operation["Type"].title().replace("_", "")
     assert event_type == stem + operation["Status"].title().replace("_", "")
     assert ("EndTimestamp" in operation) == (not event_type.endswith("Started"))
@@ -290,7 +354,7 @@ def test_a_payload_that_is_cut_off_or_left_out_is_said_to_be() -> None:
     cut = {"Payload": '"the first ki', "Truncated": True}
     started = told("ExecutionStarted", Input=cut)
     ended = told("ExecutionSucceeded", Result={"Truncated": True})
-    [execution] = fold(events_of(started, ended))
+    [execution] = fold(numbered(started, ended))
 
     assert execution.truncated == ("InputPayload", "Result")
     assert execution.to_dict()["ExecutionDetails"] == {"InputPayload": '"the first ki'}
@@ -312,8 +376,67 @@ def test_what_only_a_history_has_can_be_read() -> None:
     assert succeeded.execution_details.result == "7"
 
 
+@pytest.mark.parametrize("delay", [0, -3])
+def test_a_delay_of_nothing_is_another_attempt_and_no_end(delay: int) -> None:
+    retry = {"CurrentAttempt": 1, "NextAttemptDelaySeconds": delay}
+    started, failed = told("StepStarted"), told("StepFailed", RetryDetails=retry)
+    [pending] = folded(started, failed)
+    assert (pending["Status"], "EndTimestamp" in pending) == ("PENDING", False)
+    assert pending["StepDetails"] == {"Attempt": 1, "NextAttemptTimestamp": 10}
+    [done] = folded(started, failed, started, told("StepSucceeded", RetryDetails={}))
+    assert (done["Status"], done["StepDetails"]) == ("SUCCEEDED", {"Attempt": 2})
+
+
+def test_a_delay_of_nothing_may_be_said_to_be_an_end_as_awss_emulator_means_it() -> None:
+    for delay, status in ((0, "FAILED"), (1, "PENDING")):
+        failed = told("StepFailed", RetryDetails={"NextAttemptDelaySeconds": delay})
+        [step] = fold(numbered(told("StepStarted"), failed), zero_delay_ends=True)
+        assert step.status == status
+
+
+def state(*raws: Json) -> ExecutionState:
+    return ExecutionState("arn", fold(numbered(*raws)), source="history")
+
+
+def test_a_pause_is_told_until_it_is_over() -> None:
+    started = told("ExecutionStarted", Input={"Payload": "7"})
+    asked = {"PauseRequestTimestamp": 8, "ExecutionTimeoutPaused": True}
+    paused = told("ExecutionPaused", **asked, Reason={"Payload": "SECRET"})
+    back = told("ExecutionResumed", ResumeRequestTimestamp=9, Reason={"Payload": "SECRET"})
+
+    found = state(started, paused)
+    assert found.status is ExecutionStatus.PAUSED
+    assert found.execution is not None
+    assert found.execution.execution_details is not None
+    pause = found.execution.execution_details.pause_details
+    assert pause is not None
+    assert pause.to_dict() == asked | {"Reason": "SECRET"}
+    assert found.execution.execution_details.input_payload == "7"
+    assert found.execution.status == "STARTED"
+    assert "SECRET" not in repr([found, found.operations, pause])
+
+    resumed = state(started, paused, back)
+    assert resumed.status is ExecutionStatus.RUNNING
+    assert folded(started, paused, back) == folded(started)
+    assert state(started, paused, back, paused).status is ExecutionStatus.PAUSED
+    stopped = state(started, paused, told("ExecutionStopped"))
+    assert stopped.status is ExecutionStatus.STOPPED
+    without = state(started, told("ExecutionPaused", Reason={"Truncated": True}))
+    assert without.execution is not None
+    assert without.execution.truncated == ("Reason",)
+
+
+def test_where_an_execution_stands_is_said_in_the_words_of_a_listing() -> None:
+    assert state().status is None
+    assert state(told("StepStarted")).status is None
+    for ending in ("Succeeded", "Failed", "TimedOut", "Stopped"):
+        found = state(told("ExecutionStarted"), told(f"Execution{ending}")).status
+        assert type(found) is ExecutionStatus
+        assert str(found).replace("_", "") == ending.upper()
+
+
 def test_a_delay_beyond_all_time_ends_with_it() -> None:
-    [step] = fold(events_of(told("StepFailed", RetryDetails={"NextAttemptDelaySeconds": 10**400})))
+    [step] = fold(events_of(told("StepFailed", RetryDetails={"NextAttemptDelaySeconds": 10**15})))
     assert step.step_details is not None
     assert step.step_details.next_attempt_timestamp is not None
     assert step.step_details.next_attempt_timestamp.year == 9999
@@ -351,18 +474,21 @@ def test_an_execution_without_an_id_gets_the_one_that_is_given() -> None:
     ("events", "path"),
     [
         ([told("StepStarted"), told("WaitSucceeded")], "Events[1].EventType"),
-        ([told("StepStarted") | {"EventId": 2}, told("StepFailed")], "Events[1].EventId"),
+        (
+            [told("StepStarted") | {"EventId": 2}, told("StepFailed") | {"EventId": 2}],
+            "Events[1].EventId",
+        ),
         ([told("StepStarted") | {"Id": None}], "Events[0].Id"),
         ([told("StepStarted") | {"EventTimestamp": None}], "Events[0].EventTimestamp"),
     ],
 )
 def test_events_that_cannot_be_of_one_history_are_an_error(events: list[Json], path: str) -> None:
     with pytest.raises(DecodingError) as caught:
-        fold(events_of(*events))
+        fold(numbered(*events))
     assert caught.value.path == path
 
 
 def test_events_may_come_one_by_one_and_only_once() -> None:
-    raws = [told("StepStarted"), told("StepSucceeded")]
-    assert fold(each for each in events_of(*raws)) == fold(events_of(*raws))
+    events = numbered(told("StepStarted"), told("StepSucceeded"))
+    assert fold(each for each in events) == fold(events)
     assert fold(iter(())) == []

@@ -23,7 +23,7 @@ from durastate import (
     StepDetails,
     decode_page,
 )
-from durastate.models import DETAILS_OF_TYPE
+from durastate.details import DETAILS_OF_TYPE
 
 from .strategies import ARN, as_body, few, operation, page, pages
 

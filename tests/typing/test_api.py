@@ -51,6 +51,7 @@ from durastate import (
     PageRead,
     PaginationError,
     Paused,
+    PauseDetails,
     RequestDone,
     Resumed,
     Retrying,
@@ -230,6 +231,12 @@ async def without_tokens(client: StateClient, arn: str, moment: datetime) -> Non
     assert_type(execution.execution_data_included, bool | None)
     assert_type(execution.trace_header, TraceHeader | None)
     assert_type(execution.durable_config, DurableConfig | None)
+    assert_type(execution.pause_details, PauseDetails | None)
+    assert_type(execution.expected_execution_timeout_timestamp, datetime | None)
+    if execution.pause_details:
+        assert_type(execution.pause_details.pause_request_timestamp, datetime | None)
+        assert_type(execution.pause_details.reason, str | None)
+        assert_type(execution.pause_details.execution_timeout_paused, bool | None)
     if execution.trace_header and execution.durable_config:
         assert_type(execution.trace_header.x_amzn_trace_id, str | None)
         assert_type(execution.durable_config.kms_key_arn, str | None)
@@ -276,6 +283,7 @@ def states(state: ExecutionState) -> None:
     assert_type(state.roots, Sequence[Operation])
     assert_type(state.execution, Operation | None)
     assert_type(state.input_payload, str | None)
+    assert_type(state.status, ExecutionStatus | str | None)
     assert_type(state.to_dict(), dict[str, Any])
     assert_type(state.to_json(), bytes)
 
@@ -309,7 +317,7 @@ def histories(body: bytes, path: str | Path) -> list[Operation]:
         assert_type(event.event_timestamp, datetime | None)
         assert_type(event.to_dict(), dict[str, Any])
     assert_type(operations_from_history(page), list[Operation])
-    return operations_from_history(iter(events), execution_id="id")
+    return operations_from_history(iter(events), execution_id="id", zero_delay_ends=True)
 
 
 def operations(operation: Operation) -> None:

@@ -34,7 +34,7 @@ _ROLLBACK = f"{NAME}-journal"
 NAMES = (NAME, f"{NAME}-wal", f"{NAME}-shm", _ROLLBACK)
 _USE_ANOTHER = "choose another directory"
 #: Executions of which nothing more is to come.
-CLOSED = frozenset(("SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED"))
+CLOSED = frozenset(("SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED", "DELETING"))
 
 _PAGE = 500
 # The last bytes of a rollback journal that names a second file, which SQLite would then remove.

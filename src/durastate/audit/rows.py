@@ -12,6 +12,7 @@ from durastate.errors import ConfigurationError
 from durastate.refs import match_arn
 
 from .functions import FunctionName, function_named
+from .journal import CLOSED
 from .schema import Payloads
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -92,11 +93,7 @@ def row_unlisted(name: FunctionName) -> ExecutionRow:
 
 
 def row_read(row: ExecutionRow, state: ExecutionState) -> ExecutionRow:
-    """What the history says of the execution, which is newer than its listing.
-
-    So an execution that was listed as closed and whose history does not say so yet counts as
-    running, and is read again later.
-    """
+    """What the history says of the execution, which is newer than its listing."""
     execution = state.execution
     if execution is None:
         return row
@@ -104,7 +101,7 @@ def row_read(row: ExecutionRow, state: ExecutionState) -> ExecutionRow:
     error = None if details is None else details.error
     return replace(
         row,
-        status="RUNNING" if execution.status == "STARTED" else str(execution.status),
+        status=_status(row.status, str(state.status)),
         name=row.name or execution.name,
         started_at=row.started_at or execution.start_timestamp,
         ended_at=execution.end_timestamp,
@@ -112,6 +109,17 @@ def row_read(row: ExecutionRow, state: ExecutionState) -> ExecutionRow:
         error_message=None if error is None else error.error_message,
         source="history",
     )
+
+
+def _status(listed: str, told: str) -> str:
+    """A history has no event for PAUSING or DELETING, nor for what AWS may add.
+
+    So these stay as they were listed. What was listed as closed or paused, and whose history does
+    not say so, counts as running, and is read again later.
+    """
+    if told == "RUNNING" and listed and listed not in (*CLOSED, "PAUSED"):
+        return listed
+    return listed if listed == "DELETING" and told in CLOSED else told
 
 
 def summary_of(row: ExecutionRow, payloads: Payloads) -> dict[str, Any]:

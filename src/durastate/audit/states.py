@@ -12,13 +12,8 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from durastate.models import (
-    DETAILS_OF_TYPE,
-    ExecutionState,
-    Operation,
-    OperationStatus,
-    OperationType,
-)
+from durastate.details import DETAILS_OF_TYPE, OperationStatus, OperationType
+from durastate.models import ExecutionState, Operation
 
 from .errors import DirectoryError
 from .journal import Counts

@@ -20,14 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from durastate.models import (
-    DETAILS_OF_TYPE,
-    ExecutionState,
-    Operation,
-    OperationStatus,
-    OperationType,
-    dump_json,
-)
+from durastate.details import DETAILS_OF_TYPE, OperationStatus, OperationType
+from durastate.models import ExecutionState, Operation, dump_json
 
 from .errors import DirectoryError
 from .files import NewFile, opened

@@ -238,8 +238,8 @@ def fetch(
     "--status",
     metavar="STATUS,…",
     shell_complete=completing.statuses,
-    help="Executions that are RUNNING, SUCCEEDED, FAILED, TIMED_OUT or STOPPED; several with "
-    "commas.  [default: all]",
+    help="Executions that are RUNNING, PAUSING, PAUSED, SUCCEEDED, FAILED, TIMED_OUT, STOPPED or "
+    "DELETING, in capitals or not; several with commas.  [default: all]",
 )
 @click.option(
     "--plan",
@@ -403,7 +403,11 @@ def query(*, directory: Path, sql: str, output: str, partial: bool) -> None:
 
 @commands.command()
 @click.argument(
-    "where", metavar="[DIR] ARN", nargs=-1, required=True, shell_complete=completing.shown
+    "where",
+    metavar="ARN|FILE|DIR ARN",
+    nargs=-1,
+    required=True,
+    shell_complete=completing.shown,
 )
 @click.option("--all", "whole", is_flag=True, help="Every operation, however many are alike.")
 @click.option(
@@ -433,9 +437,11 @@ def show(
 ) -> int:
     """Print one durable execution as a tree, without a checkpoint token.
 
-    With an ARN alone its history is read. With DIR, the directory of an audit, nothing is asked:
-    the execution is shown as it was when the audit read it, and instead of its ARN its name will
-    do. Payloads are not shown.
+    With an ARN alone its history is read; throttling is waited out. With FILE, a history that
+    `aws lambda get-durable-execution-history` has printed, nothing is asked, nor with DIR, the
+    directory of an audit: the execution is shown as it was when the audit read it, and instead of
+    its ARN its name will do. Payloads are not shown. What had not ended when its execution did is
+    marked unfinished.
 
     Of more than five alike siblings, such as the iterations of a map, three are shown and the
     rest is one line; what stands out among them has a line of its own.
@@ -443,21 +449,14 @@ def show(
     \b
     Examples:
       durastate show "$ARN" --failed
+      durastate show history.json --all
       durastate show audit order-17
     """
-    from .show import show_history, show_kept
+    from .show import run_show
+    from .tree import View
 
-    shown = {"whole": whole, "failed": failed, "messages": messages}
-    if len(where) == 1 and Path(where[0]).is_dir():
-        raise click.UsageError("after the directory give the ARN or the name of an execution")
-    if len(where) == 1 and partial:
-        raise click.UsageError("--partial is for the directory of an audit")
-    if len(where) == 1:
-        made = Connection(**connection)
-        return show_history(made, where[0], max_items, stat=stat, **shown)
-    if len(where) > 2:
-        raise click.UsageError("expected ARN, or DIR and ARN")
-    return show_kept(Path(where[0]), where[1], partial=partial, **shown)
+    view = View(whole=whole, failed=failed, messages=messages, summed_up=True)
+    return run_show(Connection(**connection), where, view, max_items, partial=partial, stat=stat)
 
 
 @commands.command()
@@ -519,8 +518,8 @@ def demo() -> None:
     "--statuses",
     metavar="STATUS=N,…",
     shell_complete=completing.weighted_statuses,
-    help="Weights of RUNNING, SUCCEEDED, FAILED, TIMED_OUT and STOPPED.  [default: a mix, four in "
-    "five running]",
+    help="Weights of RUNNING, SUCCEEDED, FAILED, TIMED_OUT, STOPPED, PAUSING, PAUSED and "
+    "DELETING.  [default: a mix of the first five, four in five running]",
 )
 @click.option(
     "--first-start",

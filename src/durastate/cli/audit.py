@@ -154,14 +154,14 @@ def check(job: Job) -> Checked:
 def _statuses(text: str | None) -> tuple[str, ...]:
     if text is None:
         return ()
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    names = [name.strip() for name in text.split(",")]
     known = [str(status) for status in ExecutionStatus]
     for name in names:
-        if name not in known:
+        if name.upper() not in known:
             raise Problem(
                 plain(f"--status: expected some of {', '.join(known)}, found {name!r}"), USAGE
             )
-    return names
+    return tuple(dict.fromkeys(name.upper() for name in names))
 
 
 def _profiles(pairs: tuple[str, ...]) -> dict[str, str]:

@@ -17,7 +17,7 @@ import orjson
 
 from durastate.emulator import Emulator, FaultKind, FaultPlan, World
 from durastate.emulator.asking import moment
-from durastate.emulator.world import FIRST_START, weights
+from durastate.emulator.world import FIRST_START, STATUSES, weights
 
 from .ending import OTHER, USAGE, Problem
 from .jsonl import LinesFile
@@ -116,8 +116,8 @@ def _statuses(text: str | None) -> dict[str, float] | None:
         return None if text is None else weights(text)
     except ValueError:
         raise click.UsageError(
-            "--statuses: expected STATUS=WEIGHT,… of RUNNING, SUCCEEDED, FAILED, TIMED_OUT and "
-            "STOPPED, such as RUNNING=20,FAILED=5"
+            f"--statuses: expected STATUS=WEIGHT,… of {', '.join(STATUSES)}, such as "
+            f"RUNNING=20,FAILED=5"
         ) from None
 
 

@@ -18,8 +18,10 @@ def run_get(
     """Read the state and print it."""
     print_one(
         connection,
-        lambda client: client.get_state(ref, max_items=max_items),
+        ref,
         lambda state, skew_s: _print(state, output, skew_s),
+        source="state",
+        max_items=max_items,
         stat=stat,
     )
 

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
-from durastate.models import DETAILS_OF_TYPE, dump_json
+from durastate.details import DETAILS_OF_TYPE
+from durastate.models import dump_json
 
 _OF_OPERATION = frozenset(
     ("Id", "ParentId", "Name", "Type", "SubType", "Status", "StartTimestamp", "EndTimestamp")

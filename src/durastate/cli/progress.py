@@ -250,7 +250,11 @@ def longest_wait(before: Statistics, now: Statistics, seconds: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """A stretch of time for people: `12 s`, `3 min 20 s`, `5 h 10 min`, `4 d 7 h`."""
+    """A stretch of time for people: `12 s`, `3 min 20 s`, `5 h 10 min`, `4 d 7 h`.
+
+    Clocks that differ make it negative, which is shown as none at all.
+    """
+    seconds = max(0.0, seconds)
     if seconds < 10:
         return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
     minutes, rest = divmod(round(seconds), 60)

@@ -59,8 +59,9 @@ def print_tree(state: ExecutionState, view: View | None = None) -> None:
     if not lines:
         console.print("Nothing has failed." if view.failed else "No operations.")
         return
-    cells = [_Cells(view.messages, now).of(line) for line in lines]
-    for shown in table(cells, console.width):
+    execution = state.execution
+    cells = _Cells(view.messages, now, execution.end_timestamp if execution else None)
+    for shown in table([cells.of(line) for line in lines], console.width):
         console.print(shown)
 
 
@@ -72,8 +73,7 @@ def _lines(state: ExecutionState, view: View) -> Iterator[Line]:
 
 
 def _head(state: ExecutionState, view: View) -> Text:
-    execution = state.execution
-    status = view.status or (execution.status if execution else "no EXECUTION operation")
+    status = view.status or state.status or "no EXECUTION operation"
     text = Text(plain(status), _STYLES.get(status, ""))
     text.append(f", {len(state.operations):,} operations from {state.source}")
     if view.read_at:
@@ -94,9 +94,11 @@ def _sum(operations: Sequence[Operation]) -> str:
 class _Cells:
     """What stands in the columns of a line."""
 
-    def __init__(self, messages: bool, now: float) -> None:
+    def __init__(self, messages: bool, now: float, execution_ended: datetime | None) -> None:
         self._messages = messages
-        self._now = now
+        self._is_over = execution_ended is not None
+        # What has not ended before its execution has run no longer than that.
+        self._until = now if execution_ended is None else execution_ended.timestamp()
 
     def of(self, line: Line) -> dict[str, Text]:
         operation, alike = line.operation, line.alike or (line.operation,)
@@ -115,16 +117,19 @@ class _Cells:
         return dict(zip(COLUMNS, texts, strict=True))
 
     def _took(self, alike: Sequence[Operation]) -> str:
-        so_far = " so far" * (alike[0].end_timestamp is None)
-        return _range(sorted(_seconds(each, self._now) for each in alike), span) + so_far
+        so_far = " so far" * (alike[0].end_timestamp is None and not self._is_over)
+        return _range(sorted(_seconds(each, self._until) for each in alike), span) + so_far
 
     def _note(self, line: Line) -> str:
-        """How it failed, or what it waits for."""
+        """How it failed, and what it waits for or that nothing more comes of it."""
+        operation = line.operation
+        is_unfinished = self._is_over and operation.end_timestamp is None
         if line.alike:
-            below = f"{line.below:,} operations below" if line.below else ""
-            return "; ".join(filter(None, (_failure(line.operation), below)))
-        failure = _failure(line.operation, message=self._messages)
-        return "; ".join(filter(None, (failure, _next(line.operation))))
+            last = f"{line.below:,} operations below" if line.below else ""
+        else:
+            last = "" if is_unfinished else _next(operation)
+        failure = _failure(operation, message=self._messages and not line.alike)
+        return "; ".join(filter(None, (failure, "unfinished" * is_unfinished, last)))
 
 
 def _range(values: Sequence[Any], shown: Callable[[Any], str]) -> str:
@@ -214,7 +219,11 @@ def error_of(operation: Operation) -> ErrorObject | None:
 
 def _next(operation: Operation) -> str:
     step, wait = operation.step_details, operation.wait_details
+    execution = operation.execution_details
     if operation.end_timestamp is None:
+        if execution is not None and (pause := execution.pause_details) is not None:
+            asked = pause.pause_request_timestamp
+            return "paused" if asked is None else f"paused, asked for {_moment(asked)}"
         if step is not None and (due := step.next_attempt_timestamp) is not None:
             return f"next attempt {_moment(due)}"
         if wait is not None and (due := wait.scheduled_end_timestamp) is not None:

@@ -24,6 +24,7 @@ class Options(TypedDict, total=False):
     max_page_items: int
     short_pages: float
     event_payload_size: int
+    history_by_time: bool
     region: str | None
 
 
@@ -36,7 +37,9 @@ class Behaviour:
     a second's worth); what is above gets a 429 with the hints of ``retry_after_s`` and
     ``retry_after_ms``. ``short_pages`` is the share of pages that are shorter than they could be, a
     quarter of them empty. Payloads of more than ``event_payload_size`` characters are cut in a
-    history. ``region`` is the only Region to accept in a signature; None accepts each.
+    history. ``history_by_time`` sends its events as the service does, in the order of their times,
+    and of two of one time the one with the higher EventId first. ``region`` is the only Region to
+    accept in a signature; None accepts each.
     """
 
     latency_s: float = 0
@@ -51,6 +54,7 @@ class Behaviour:
     max_page_items: int = 1_000
     short_pages: float = 0
     event_payload_size: int = 256 * 1024
+    history_by_time: bool = False
     region: str | None = None
 
     def rates(self) -> dict[Call, float | None]:

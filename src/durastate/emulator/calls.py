@@ -98,7 +98,12 @@ class Calls:
         pages = Pages(world.seed, self._behaviour, self._markers)
         self._families: dict[Call, Family] = {
             Call.STATE: StateCall(world, pages, self._renewed),
-            Call.HISTORY: HistoryCall(world, pages, self._behaviour.event_payload_size),
+            Call.HISTORY: HistoryCall(
+                world,
+                pages,
+                self._behaviour.event_payload_size,
+                is_by_time=self._behaviour.history_by_time,
+            ),
             Call.GET: ExecutionCall(world),
             Call.LIST: ListCall(world, pages),
         }

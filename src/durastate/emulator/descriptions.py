@@ -7,6 +7,8 @@ from hashlib import blake2b
 from durastate.emulator.generation import Wire
 from durastate.emulator.world import ACCOUNT, World
 
+_LONGEST_S = 366 * 86_400
+
 
 def summary(world: World, index: int) -> Wire:
     """The row that ListDurableExecutionsByFunction has for an execution."""
@@ -33,6 +35,15 @@ def description(world: World, index: int, *, include_data: bool = True) -> Wire:
         "ExecutionDataIncluded": include_data,
         "DurableConfig": {"RetentionPeriodInDays": 30, "ExecutionTimeout": outcome.timeout_s},
     }
+    pause = world.pause(index)
+    if pause is not None:
+        # Only here, so that what was there before 1.44.8 is as an older model has it. 366 days are
+        # the most while the time limit is paused too.
+        is_held = described["Status"] == "PAUSED" and pause["ExecutionTimeoutPaused"]
+        limit = _LONGEST_S if is_held else outcome.timeout_s
+        described["ExpectedExecutionTimeoutTimestamp"] = described["StartTimestamp"] + limit
+        kept = {name: value for name, value in pause.items() if include_data or name != "Reason"}
+        described["PauseDetails"] = kept
     if include_data:
         data = {
             "InputPayload": world.input_payload(index),

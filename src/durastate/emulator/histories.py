@@ -39,20 +39,28 @@ EVENT_TYPES = frozenset(
     | {"ExecutionTimedOut", "CallbackTimedOut", "ChainedInvokeTimedOut"}
     | {"ExecutionStopped", "ChainedInvokeStopped", "WaitCancelled", "InvocationCompleted"}
 )
-_PAYLOADS = ("Input", "Result", "Error")
+_PAYLOADS = ("Input", "Result", "Error", "Reason")
+# A pause takes effect when the invocation under way has reached its next checkpoint.
+_PAUSES_AFTER_S = 0.2
+_PAUSED_FOR_S = 60.0
 # An invocation ends where the function waits for longer than that, a little later.
 _IDLE_S = 1.0
 _LINGERS_S = 0.05
 _START, _MIDDLE, _END, _LAST = range(4)
+_TIMES = ("StartTimestamp", "EndTimestamp")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an execution ended, which its operations do not say, and its time limit."""
+    """How an execution ended, which its operations do not say, its time limit and its pause.
+
+    ``pause`` is the PauseDetails of GetDurableExecution where it has taken effect.
+    """
 
     result: str | None = field(default=None, repr=False)
     error: Mapping[str, Any] | None = field(default=None, repr=False)
     timeout_s: int = 2_592_000
+    pause: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -73,12 +81,22 @@ def events_of(operations: list[Wire], outcome: Outcome) -> list[Wire]:
         for place, operation in enumerate(operations)
         for moment in _moments(operation, place, outcome, closed)
     ]
+    if execution is not None and outcome.pause is not None:
+        moments += _pauses(execution, outcome.pause)
     moments.sort(key=lambda moment: (moment.at, moment.rank))
     told = [moment.event for moment in _with_invocations(moments, operations)]
     return [
         {"EventType": event.pop("EventType"), "EventId": number, **event}
         for number, event in enumerate(told, 1)
     ]
+
+
+def by_time(events: list[Wire]) -> list[Wire]:
+    """A history in the order of time, in which the service sends it.
+
+    Of events of one time it may send the later one first, so here it always does.
+    """
+    return sorted(events, key=lambda event: (event["EventTimestamp"], -event["EventId"]))
 
 
 def shown(event: Wire, *, include_data: bool, most_characters: int) -> Wire:
@@ -123,6 +141,43 @@ def _moments(
         event[word + "Details"] = _at_end(operation, details, outcome)
         rank = _LAST if type_ == "EXECUTION" else _END
         yield _Moment(ended, (rank, -place, 0), event)
+
+
+def pause_of(operations: list[Wire]) -> Wire:
+    """The pause of an execution after all that it has done, as GetDurableExecution has it."""
+    done = [each[name] for each in operations for name in _TIMES if name in each]
+    chance = _chance(operations[0]["Id"])
+    asked = max(done) + 1 + (2 * _PAUSED_FOR_S if _was_paused_before(operations[0]) else 0)
+    return {
+        "PauseRequestTimestamp": stamp(asked),
+        "Reason": ("deploy of version 8", "the warehouse is closed")[chance % 2],
+        "ExecutionTimeoutPaused": chance % 3 != 0,
+    }
+
+
+def _was_paused_before(execution: Wire) -> bool:
+    return _chance(execution["Id"]) % 4 < 2
+
+
+def _pauses(execution: Wire, pause: Mapping[str, Any]) -> Iterator[_Moment]:
+    """The pause that holds, and in half of the executions one before it that is over."""
+    asked: float = pause["PauseRequestTimestamp"]
+    if _was_paused_before(execution):
+        first = asked - 2 * _PAUSED_FOR_S
+        yield _paused(execution, {**pause, "PauseRequestTimestamp": stamp(first)}, _START)
+        back = stamp(first + _PAUSED_FOR_S)
+        resumed = _event(execution, "Resumed", stamp(back + _PAUSES_AFTER_S))
+        told = {"ResumeRequestTimestamp": back, "Reason": _wrapped("it is done")}
+        resumed["ExecutionResumedDetails"] = told
+        yield _Moment(resumed["EventTimestamp"], (_START, 0, 0), resumed)
+    yield _paused(execution, pause, _LAST)
+
+
+def _paused(execution: Wire, pause: Mapping[str, Any], rank: int) -> _Moment:
+    at = stamp(pause["PauseRequestTimestamp"] + _PAUSES_AFTER_S)
+    reason = {"Reason": _wrapped(pause["Reason"])} if "Reason" in pause else {}
+    event = _event(execution, "Paused", at) | {"ExecutionPausedDetails": {**pause, **reason}}
+    return _Moment(at, (rank, 0, 0), event)
 
 
 def _event(operation: Wire, end: str, at: float) -> Wire:

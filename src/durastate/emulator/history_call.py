@@ -11,17 +11,21 @@ from durastate.emulator.answers import Answer
 from durastate.emulator.asking import Asked, wrong_arn, wrong_flag, wrong_items
 from durastate.emulator.faults import Fault
 from durastate.emulator.generation import Wire
-from durastate.emulator.histories import shown
+from durastate.emulator.histories import by_time, shown
 from durastate.emulator.names import Call
 from durastate.emulator.pages import Encoded, Listing, Pages
 from durastate.emulator.world import World
 
 
 class HistoryCall:
-    """Answers the call for one world; payloads longer than ``payload_size`` are cut."""
+    """Answers the call for one world; payloads longer than ``payload_size`` are cut.
 
-    def __init__(self, world: World, pages: Pages, payload_size: int) -> None:
+    With ``is_by_time`` two events of one time come with the higher EventId first.
+    """
+
+    def __init__(self, world: World, pages: Pages, payload_size: int, *, is_by_time: bool) -> None:
         self._world = world
+        self._is_by_time = is_by_time
         self._pages = pages
         self._payload_size = payload_size
         self._encoded = Encoded(self._events)
@@ -50,9 +54,10 @@ class HistoryCall:
 
     def _events(self, which: tuple[int, bool]) -> list[Wire]:
         index, with_data = which
+        events = self._world.events(index)
         return [
             shown(event, include_data=with_data, most_characters=self._payload_size)
-            for event in self._world.events(index)
+            for event in (by_time(events) if self._is_by_time else events)
         ]
 
 

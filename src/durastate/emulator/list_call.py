@@ -31,9 +31,8 @@ from durastate.emulator.descriptions import summary
 from durastate.emulator.faults import Fault
 from durastate.emulator.names import Call
 from durastate.emulator.pages import Listing, Pages
-from durastate.emulator.world import ACCOUNT, World
+from durastate.emulator.world import ACCOUNT, STATUSES, World
 
-_STATUSES = ("RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED")
 _MOST_STATUSES = 10
 _NAME = re.compile(r"[a-zA-Z0-9-_]{1,64}")
 _QUALIFIER = re.compile(r"(\$(LATEST(\.PUBLISHED)?)|[a-zA-Z0-9-_$]+){1,128}")
@@ -193,8 +192,8 @@ def _wrong_filters(asked: Asked) -> str | None:
     if name is not None and not _NAME.fullmatch(name):
         return constraint("durableExecutionName", name, f"regular expression {_NAME.pattern}")
     statuses = asked.query.get("Statuses", ())
-    if len(statuses) > _MOST_STATUSES or not set(statuses) <= set(_STATUSES):
-        rule = f"enum value set: [{', '.join(_STATUSES)}], length from 1 to {_MOST_STATUSES}"
+    if len(statuses) > _MOST_STATUSES or not set(statuses) <= set(STATUSES):
+        rule = f"enum value set: [{', '.join(STATUSES)}], length from 1 to {_MOST_STATUSES}"
         return constraint("statuses", ", ".join(statuses), rule)
     for member in ("StartedAfter", "StartedBefore"):
         try:

@@ -71,7 +71,7 @@ _SHAPES = {
     ),
     Call.GET: _Shape(None, "DurableExecutionName", _EXAMPLE | _RUNNING, {}),
     Call.LIST: _Shape(
-        "DurableExecutions", "DurableExecutionName", _EXAMPLE | _RUNNING, {"Status": "PAUSED"}
+        "DurableExecutions", "DurableExecutionName", _EXAMPLE | _RUNNING, {"Status": "HIBERNATING"}
     ),
 }
 

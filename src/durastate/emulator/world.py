@@ -29,7 +29,7 @@ from durastate.emulator.generation import (
     stamp,
     visible,
 )
-from durastate.emulator.histories import Outcome, events_of
+from durastate.emulator.histories import Outcome, events_of, pause_of
 
 ACCOUNT = "123456789012"
 _FUNCTIONS = ("order-flow", "invoice-run", "nightly_reconciliation", "claims")
@@ -37,8 +37,11 @@ _VERSIONS = ("7", "$LATEST", "12", "$LATEST.PUBLISHED")
 FIRST_START = 1_767_225_600
 _LARGE_EVERY = 333
 _STATUSES = {"RUNNING": 80, "SUCCEEDED": 8, "FAILED": 5, "TIMED_OUT": 3, "STOPPED": 4}
-# What the EXECUTION operation says where the other calls say RUNNING.
-_LIVE = {"RUNNING": "STARTED"}
+#: Every status of an execution; the default mix has only those with a weight above.
+STATUSES = (*_STATUSES, "PAUSING", "PAUSED", "DELETING")
+RUNS = ("RUNNING", "PAUSING", "PAUSED")
+# What the EXECUTION operation says where the other calls say so.
+_OF_OPERATION = {**dict.fromkeys(RUNS, "STARTED"), "DELETING": "SUCCEEDED"}
 _TIMEOUT_S = 2_592_000
 
 
@@ -47,12 +50,14 @@ class Execution:
     """One execution written by hand: its newest token and its operations in wire form.
 
     ``result`` and ``error`` are what GetDurableExecution and the history say of its end.
+    ``status`` is PAUSING, PAUSED or DELETING, which no operation says.
     """
 
     token: str = field(repr=False)
     operations: Sequence[Wire] = field(repr=False)
     result: str | None = field(default=None, repr=False)
     error: Mapping[str, Any] | None = field(default=None, repr=False)
+    status: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,8 +68,9 @@ class World:
     that is gone through in turn, or None for a mix with a median of 20, a long tail and three of
     3,000 per thousand. ``payload_size`` makes every payload that many characters long; None is a
     mix. ``functions`` and ``versions`` are how many there are, or their names; the executions are
-    dealt out to them in turn. ``statuses`` has a weight for each of RUNNING, SUCCEEDED, FAILED,
-    TIMED_OUT and STOPPED that occurs; None is a mix, four in five of them running. The first one
+    dealt out to them in turn. ``statuses`` has a weight for each that occurs of RUNNING, SUCCEEDED,
+    FAILED, TIMED_OUT, STOPPED, PAUSING, PAUSED and DELETING; None is a mix of the first five, four
+    in five of them running. The first one
     starts at ``first_start`` (epoch seconds), the others ``every_s`` after one another. ``extra``
     adds executions written by hand under any key; they come after the others.
     """
@@ -83,8 +89,8 @@ class World:
 
     def __post_init__(self) -> None:
         given = _STATUSES if self.statuses is None else self.statuses
-        if not set(given) <= set(_STATUSES) or not sum(given.values()) or min(given.values()) < 0:
-            raise ValueError(f"statuses: expected weights of {', '.join(_STATUSES)}")
+        if not set(given) <= set(STATUSES) or not sum(given.values()) or min(given.values()) < 0:
+            raise ValueError(f"statuses: expected weights of {', '.join(STATUSES)}")
         if not self.function_names or not self.version_names:
             raise ValueError("functions, versions: expected at least one")
         if self.every_s < 0:
@@ -157,8 +163,11 @@ class World:
         return index if index < self.executions and self.arn(index) == arn else None
 
     def status(self, index: int) -> str:
-        """RUNNING, SUCCEEDED, FAILED, TIMED_OUT or STOPPED."""
+        """One of ``STATUSES``."""
         if index >= self.executions:
+            given = self.extra[self.arn(index)].status
+            if given is not None:
+                return given
             status = str(_execution_of(self.all_operations(index)).get("Status", "STARTED"))
             return "RUNNING" if status == "STARTED" else status
         names, weights = self._weights
@@ -178,7 +187,7 @@ class World:
         """When it ended; None while it runs."""
         if index >= self.executions:
             return _execution_of(self.all_operations(index)).get("EndTimestamp")
-        if self.status(index) == "RUNNING":
+        if self.status(index) in RUNS:
             return None
         return stamp(self.started(index) + self._lasted(index))
 
@@ -188,6 +197,12 @@ class World:
         payload_: str | None = details.get("InputPayload")
         return payload_
 
+    def pause(self, index: int) -> Wire | None:
+        """What GetDurableExecution says of the pause of a PAUSING or PAUSED execution."""
+        if self.status(index) not in ("PAUSING", "PAUSED"):
+            return None
+        return pause_of(self.all_operations(index))
+
     def outcome(self, index: int) -> Outcome:
         """The execution's result or error, and its time limit."""
         status = self.status(index)
@@ -195,11 +210,11 @@ class World:
             extra = self.extra[self.arn(index)]
             lasted = (self.ended(index) or 0) - self.started(index)
             limit = max(1, int(lasted)) if status == "TIMED_OUT" else _TIMEOUT_S
-            return Outcome(extra.result, extra.error, limit)
+            return Outcome(extra.result, extra.error, limit, self._pause_in_effect(index))
         random = Random(f"{self.seed}/{index}/outcome")  # noqa: S311 - repeatable, not secret
-        if status == "RUNNING":
-            return Outcome()
-        if status == "SUCCEEDED":
+        if status in RUNS:
+            return Outcome(pause=self._pause_in_effect(index))
+        if status in ("SUCCEEDED", "DELETING"):
             none = self.payload_size is None and random.random() < 0.1
             return Outcome(None if none else payload(random, self.payload_size))
         if status == "TIMED_OUT":
@@ -210,6 +225,9 @@ class World:
             return Outcome(error=error)
         return Outcome(error=failure(random))
 
+    def _pause_in_effect(self, index: int) -> Wire | None:
+        return self.pause(index) if self.status(index) == "PAUSED" else None
+
     def all_operations(self, index: int) -> list[Wire]:
         """Everything the execution has done, in start order and wire form."""
         if index >= self.executions:
@@ -219,7 +237,7 @@ class World:
         operations = Story(
             random,
             name=self.name(index),
-            status=_LIVE.get(status, status),
+            status=_OF_OPERATION.get(status, status),
             count=count,
             started=self.started(index),
             payload_size=self.payload_size,
@@ -249,6 +267,7 @@ class World:
                     "operations": list(execution.operations),
                     "result": execution.result,
                     "error": None if execution.error is None else dict(execution.error),
+                    "status": execution.status,
                 }
                 for arn, execution in self.extra.items()
             },
@@ -317,7 +336,7 @@ def weights(text: str) -> dict[str, float]:
     found: dict[str, float] = {}
     for part in text.split(","):
         name, separator, weight = part.partition("=")
-        if name not in _STATUSES or name in found or not separator:
+        if name not in STATUSES or name in found or not separator:
             raise ValueError(text)
         found[name] = float(weight)
     if not all(0 <= weight < inf for weight in found.values()) or not any(found.values()):
