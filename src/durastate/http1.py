@@ -21,14 +21,17 @@ from typing import Any, TypeAlias, cast
 
 import httptools
 
+from .addresses import Address, Host
 from .errors import DeadlineError, TransportError
 from .gates import Hold
+from .surplus import MOST_HEADS, Ends, Unread, show_input
 
 _LONGEST_IDLE_S = 12.0  # aiobotocore's own.
 _OLDEST_S = 300.0
 # TLS handshakes cost the CPU a millisecond each, and look-ups of the name a thread.
 _CONNECTS_AT_ONCE = 32
 _LARGEST_HEAD = _SCRATCH = 64 * 1024
+_MOST_FIELDS = 256  # Trailers are among them. AWS sends ten.
 _NOTHING = memoryview(b"")
 
 #: Status, headers with their names in lower case, and body.
@@ -62,8 +65,10 @@ class Http1:
         # Of all connections: between asking for it and using it up nothing else runs.
         self.scratch = memoryview(bytearray(_SCRATCH))
         self.is_closed = False
-        self._address = host, port
+        self._host = Host(host, port)
         self._tls: Any = {"ssl": tls, "server_hostname": host if tls else None}
+        if tls is not None:
+            show_input(tls)
         self._headers = _lines(headers)
         self.timeout_s = attempt_timeout_s
         self._connect_timeout_s = connect_timeout_s
@@ -78,8 +83,10 @@ class Http1:
         connection = self._idle_one() or await self._connected(deadline)
         try:
             answer = await connection.exchange(request, hold, deadline)
-        except BaseException:
+        except BaseException as error:
             connection.abort()
+            if isinstance(error, DeadlineError) and not error.reached:
+                self._leave(connection.peer)
             raise
         if connection.is_reusable:
             self._idle.append(connection)
@@ -93,7 +100,8 @@ class Http1:
             connection = self._idle.pop()
             if not connection.is_reusable:
                 continue  # The server has closed it.
-            if now - connection.idle_since < _LONGEST_IDLE_S and now < connection.ends_at:
+            is_fresh = now - connection.idle_since < _LONGEST_IDLE_S and now < connection.ends_at
+            if is_fresh and not connection.unread.is_there():
                 return connection
             connection.abort()
         return None
@@ -103,11 +111,7 @@ class Http1:
         try:
             async with asyncio.timeout_at(limit), self._connects:
                 connection = self._idle_one()
-                if connection is None:
-                    _, connection = await self.loop.create_connection(
-                        lambda: _Connection(self), *self._address, **self._tls
-                    )
-                return connection
+                return connection or await self._new_one()
         except TimeoutError:
             failure: TransportError = DeadlineError(
                 f"no connection within {self.timeout_s:g} s or the configured connect time-out"
@@ -118,6 +122,26 @@ class Http1:
             failure = TransportError(f"cannot connect: {_reason(error)}")
         failure.connected = False
         raise failure
+
+    async def _new_one(self) -> _Connection:
+        made, peer = await self._host.connect()
+        try:
+            _, connection = await self.loop.create_connection(
+                lambda: _Connection(self, peer), sock=made, **self._tls
+            )
+        except BaseException:
+            self._host.addresses.failed(peer)
+            raise
+        if not await connection.unread.is_none_soon():
+            connection.abort()
+        return connection
+
+    def _leave(self, silent: Address) -> None:
+        """Let no attempt go to an address that has kept silent, if there is another."""
+        self._host.addresses.failed(silent)
+        for connection in self._idle:
+            if connection.peer == silent:
+                connection.abort()
 
     def opened(self, connection: _Connection) -> None:
         self._open.add(connection)
@@ -143,7 +167,9 @@ class Http1:
 class _Connection(asyncio.BufferedProtocol):
     """One connection: idle, or at one exchange."""
 
-    def __init__(self, pool: Http1) -> None:
+    def __init__(self, pool: Http1, peer: Address) -> None:
+        self.peer = peer
+        self.unread: Unread
         self.ends_at = pool.loop.time() + _OLDEST_S
         self.idle_since = math.inf
         self.is_reusable = True
@@ -227,6 +253,7 @@ class _Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass.
+        self.unread = Unread(transport)
         self._pool.opened(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
@@ -286,6 +313,7 @@ class _Incoming:
 
     `problem` is what makes it useless. `uncounted` bytes of the body are not on the hold; nothing
     more may be read before they are. `rest`, where there is one, is where the next bytes belong.
+    `leaves_open` is False too where anything follows the answer.
     """
 
     def __init__(self, limit: int) -> None:
@@ -300,23 +328,65 @@ class _Incoming:
         self.rest = _NOTHING
         self._limit = limit
         self._length: int | None = None
-        self._received = 0  # Of the body.
-        self._chunks: list[bytes] = []
-        self._buffer: bytearray | None = None
+        self._body = bytearray()
+        self.on_body = self._body.extend  # Called for each chunk, however small.
+        self._fields = 0  # Headers and trailers.
+        self._between = 0  # Bytes since the last one of the body.
+        self._ends = Ends()
         self._parser = httptools.HttpResponseParser(self)
 
     def feed(self, data: memoryview) -> None:
-        """Parse what has arrived."""
-        before = self._received
+        """Take in what has arrived."""
         try:
-            self._parser.feed_data(data)
+            while data and not self.status and self.problem is None:
+                data = data[self._feed_head(data) :]
+            if data and self.problem is None:
+                if self._length is None:
+                    self._feed_body(data)
+                else:
+                    self._take(data, self._length)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self.leaves_open = False
             if not self.is_whole and self.problem is None:
                 self.problem = TransportError("no usable answer (it is not HTTP/1.1)")
-        self.head_bytes += len(data) - (self._received - before)
-        if self.head_bytes > _LARGEST_HEAD + 8 * self._received and self.problem is None:
-            self.problem = TransportError("no usable answer (its head has no end)")
+
+    def _feed_head(self, data: memoryview) -> int:
+        """Parse to the end of a head, as far as it is here; return how many bytes that is."""
+        size = self._ends.of_head(data)
+        self._parser.feed_data(data[:size])
+        self._count(size)
+        if self._ends.heads > MOST_HEADS:
+            self.problem = _endless()
+        return size
+
+    def _feed_body(self, data: memoryview) -> None:
+        """Parse a body of chunks, or one that ends with the connection."""
+        before = len(self._body)
+        try:
+            self._parser.feed_data(data)
+        finally:
+            grown = len(self._body) - before
+            self.uncounted += grown
+            if len(self._body) > self._limit:
+                self.problem = self._too_large()
+        self._between = 0 if grown else self._between + len(data)
+        self._count(len(data) - grown)
+        if not self._ends.are_of_chunks(data) and self.is_whole:
+            self.leaves_open = False
+
+    def _count(self, size: int) -> None:
+        """Count what is no body: the parser holds parts of it."""
+        self.head_bytes += size
+        allowed = _LARGEST_HEAD + 8 * len(self._body)  # Chunks can be small.
+        if (self.head_bytes > allowed or self._between > _LARGEST_HEAD) and self.problem is None:
+            self.problem = _endless()
+
+    def _take(self, data: memoryview, count: int) -> None:
+        """Take so many bytes of a body whose length is known; what follows is not its own."""
+        self._body += data[:count]
+        self.is_whole = len(data) >= count
+        if len(data) > count:
+            self.leaves_open = False
 
     def filled(self, count: int) -> None:
         """So many bytes are in `rest` now."""
@@ -326,17 +396,15 @@ class _Incoming:
     def may_be_held(self) -> None:
         """No byte is uncounted any more."""
         self.uncounted = 0
-        if self._length is not None and self._buffer is None and not self.is_whole:
-            # From here on the body is received into its place, past the parser.
-            self._buffer = bytearray(self._length)
-            self._buffer[: self._received] = b"".join(self._chunks)
-            self._chunks.clear()
-            self.rest = memoryview(self._buffer)[self._received :]
+        if self._length is not None and not self.is_whole and not self.rest:
+            # From here on the body is received into its place.
+            body, received = bytearray(self._length), len(self._body)
+            body[:received] = self._body
+            self._body, self.rest = body, memoryview(body)[received:]
 
-    def take_body(self) -> bytes | bytearray:
+    def take_body(self) -> bytearray:
         """The body, which is the caller's alone from now on."""
-        body = b"".join(self._chunks) if self._buffer is None else self._buffer
-        self._buffer, self._chunks, self.rest = None, [], _NOTHING
+        body, self.rest = self._body, _NOTHING
         del self._parser  # It refers to this object: together they would be the collector's.
         return body
 
@@ -347,6 +415,10 @@ class _Incoming:
             raise ValueError("an answer that nobody has asked for")
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields += 1
+        if self._fields > _MOST_FIELDS:
+            self.problem = _endless()
+            raise ValueError("too many headers")
         if not self.status:  # Otherwise it is a trailer.
             self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
@@ -359,7 +431,10 @@ class _Incoming:
             return
         self.status = status
         self.leaves_open = self._parser.should_keep_alive()
-        if status in (204, 304) or "transfer-encoding" in self.headers:
+        if status in (204, 304):
+            self._length = 0
+            return
+        if "transfer-encoding" in self.headers:
             return
         length = self.headers.get("content-length")
         if length is None:
@@ -368,14 +443,6 @@ class _Incoming:
             self.problem = self._too_large()
         else:
             self._length = self.uncounted = int(length)
-
-    def on_body(self, body: bytes) -> None:
-        self._received += len(body)
-        self._chunks.append(body)
-        if self._length is None:
-            self.uncounted += len(body)
-            if self._received > self._limit:
-                self.problem = self._too_large()
 
     def on_message_complete(self) -> None:
         self.is_whole = self.status > 0
@@ -386,6 +453,10 @@ class _Incoming:
         return failure
 
 
+def _endless() -> TransportError:
+    return TransportError("no usable answer (its head has no end)")
+
+
 def _lines(headers: Mapping[str, str]) -> str:
     return "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
 
@@ -394,6 +465,8 @@ def _reason(error: OSError) -> str:
     """Why there is no connection, without the address that asyncio writes into it."""
     if isinstance(error, ssl.SSLError):
         return f"TLS: {(error.reason or 'it failed').replace('_', ' ').lower()}"
+    if type(error) is OSError and not error.errno:
+        return "each of its addresses fails in another way"
     if isinstance(error, socket.gaierror) or not error.errno:
         return error.strerror or type(error).__name__
     return os.strerror(error.errno)
