@@ -116,7 +116,7 @@ class Protocol(ResponseHandler):
         if data:
             super().data_received(data)
         self._look_for_end_of_chunks(data)
-        if self._exception is not None and self._found is not None:
+        if self._exception is not None and self._found is not None and not self._found[1].is_eof():
             # Whoever reads the body would not hear of it.
             self._found[1].set_exception(ClientError("the body is no chunks"))
 

@@ -17,6 +17,7 @@ _END_OF_HEAD = b"\r\n\r\n"
 _END_OF_CHUNKS = re.compile(rb"[^\r\n]\r\n\r\n")
 #: One, and those of the 1xx answers before it.
 MOST_HEADS = 32
+_RECORD_HEAD = 5  # The last two bytes of it are the length of the rest.
 # Two are enough to read what has come.
 _TURNS = 100
 
@@ -52,21 +53,58 @@ class Ends:
         return _END_OF_CHUNKS.fullmatch(self._last) is not None
 
 
-class _Open(ssl.SSLObject):
-    """A TLS object that shows where its input waits, which asyncio and uvloop both keep private."""
+class _ByRecord(ssl.SSLObject):
+    """A TLS object that is given whole records only, so that one can see where it is in them.
 
-    incoming: ssl.MemoryBIO
+    OpenSSL keeps the beginning of a record to itself, and asyncio and uvloop keep their input.
+    """
+
+    _arrived: ssl.MemoryBIO
+    _records: ssl.MemoryBIO
+    _part: bytes  # of a record
 
     @classmethod
-    def _create(cls, incoming: ssl.MemoryBIO, *arguments: Any, **options: Any) -> _Open:
-        made: _Open = super()._create(incoming, *arguments, **options)  # type: ignore[misc]
-        made.incoming = incoming
+    def _create(cls, incoming: ssl.MemoryBIO, *arguments: Any, **options: Any) -> _ByRecord:
+        records = ssl.MemoryBIO()
+        made: _ByRecord = super()._create(records, *arguments, **options)  # type: ignore[misc]
+        made._arrived, made._records, made._part = incoming, records, b""
         return made
+
+    def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002 - its name there
+        if self._arrived.pending:
+            self._pass_on()
+        return super().read(len, buffer)
+
+    def do_handshake(self) -> None:
+        self._pass_on()
+        super().do_handshake()
+
+    def unwrap(self) -> None:
+        self._pass_on()
+        super().unwrap()
+
+    def pending(self) -> int:
+        """How many bytes may be read without others arriving; uvloop reads while there are any."""
+        return super().pending() + self._records.pending
+
+    def holds_any(self) -> bool:
+        return bool(self._arrived.pending or self._part or self.pending())
+
+    def _pass_on(self) -> None:
+        data = self._part + self._arrived.read()
+        end, after = 0, _RECORD_HEAD
+        while after <= len(data):
+            after += data[after - 2] << 8 | data[after - 1]
+            if after > len(data):
+                break
+            end, after = after, after + _RECORD_HEAD
+        self._part = data[end:]
+        self._records.write(memoryview(data)[:end])
 
 
 def show_input(context: ssl.SSLContext) -> None:
     """Let `Unread` see all that waits in connections that are made with `context` from now on."""
-    context.sslobject_class = _Open
+    context.sslobject_class = _ByRecord
 
 
 class Unread:
@@ -79,14 +117,13 @@ class Unread:
         self._kernel = select.poll()
         self._kernel.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
         tls = transport.get_extra_info("ssl_object")
-        self._tls = tls if isinstance(tls, _Open) else None
+        self._tls = tls if isinstance(tls, _ByRecord) else None
 
     def is_there(self) -> bool:
         """Look everywhere; it takes less than a microsecond."""
         if self._kernel.poll(0):
             return True
-        tls = self._tls
-        return tls is not None and (tls.incoming.pending > 0 or tls.pending() > 0)
+        return self._tls is not None and self._tls.holds_any()
 
     async def is_none_soon(self) -> bool:
         """Let the event loop read what has come on a new connection; False where that has no end.
