@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
+import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
-from client.support import assert_at_rest
+from aiohappyeyeballs import start_connection
+from client.support import assert_at_rest, turns, without_delays
 from client.wires import Authority
 from transports import TRANSPORTS, over
 
 from durastate import ExecutionRef, StateClient
 from durastate.emulator import World
 
-from .peer import answer, asking, page_of, peer
+from .peer import answer, asking, page_of, peer, request
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -226,3 +229,35 @@ async def _ids(client: StateClient, index: int) -> list[str]:
     async with asyncio.timeout(20):
         state = await client.get_state(REFS[index])
     return [operation.id for operation in state.operations]
+
+
+@pytest.mark.asyncio
+async def test_what_is_there_before_the_first_request_is_no_answer(
+    transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connections = 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        if connections == 1:
+            writer.write(FOREIGN)
+            await reader.read()
+        while True:
+            await request(reader)
+            writer.write(answer(page_of("mine")))
+
+    async def late(*arguments: Any, **options: Any) -> socket.socket:
+        """Connect, and let the server speak before anybody reads."""
+        made = await start_connection(*arguments, **options)
+        await turns(5)
+        return made
+
+    monkeypatch.setattr("durastate.addresses.start_connection", late)
+    monkeypatch.setattr("aiohappyeyeballs.start_connection", late)
+    async with peer(talk) as far, asking(far) as client:
+        without_delays(client)
+        assert await _ids(client, 0) == ["mine"]
+        assert (connections, client.statistics().requests) == (2, 2)
+        assert client.statistics().transport == transport
+        assert_at_rest(client)
