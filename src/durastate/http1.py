@@ -405,7 +405,9 @@ class _Incoming:
     def take_body(self) -> bytearray:
         """The body, which is the caller's alone from now on."""
         body, self.rest = self._body, _NOTHING
-        del self._parser  # It refers to this object: together they would be the collector's.
+        # The connection keeps this object. The parser refers to it: together they would be the
+        # collector's.
+        del self._body, self.on_body, self._parser
         return body
 
     # What the parser calls
