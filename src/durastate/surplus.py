@@ -17,7 +17,8 @@ _END_OF_HEAD = b"\r\n\r\n"
 _END_OF_CHUNKS = re.compile(rb"[^\r\n]\r\n\r\n")
 #: One, and those of the 1xx answers before it.
 MOST_HEADS = 32
-_RECORD_HEAD = 5  # The last two bytes of it are the length of the rest.
+# The head of a record of TLS, in its last two bytes the length of the rest.
+_RECORD = re.compile(rb"[\x14-\x18]\x03.[\0-\x48].", re.DOTALL)
 # Two are enough to read what has come.
 _TURNS = 100
 
@@ -92,12 +93,15 @@ class _ByRecord(ssl.SSLObject):
 
     def _pass_on(self) -> None:
         data = self._part + self._arrived.read()
-        end, after = 0, _RECORD_HEAD
-        while after <= len(data):
-            after += data[after - 2] << 8 | data[after - 1]
+        end = 0
+        while _RECORD.match(data, end):
+            after = end + 5 + (data[end + 3] << 8 | data[end + 4])
             if after > len(data):
                 break
-            end, after = after, after + _RECORD_HEAD
+            end = after
+        else:
+            if len(data) >= end + 5:
+                end = len(data)  # No record: OpenSSL is to say so.
         self._part = data[end:]
         self._records.write(memoryview(data)[:end])
 
