@@ -37,6 +37,7 @@ _CORE = (
     "surplus",
     "addresses",
     "aiohttp_protocol",
+    "answers",
     "http1",
     "over_aiohttp",
     "transport",
@@ -69,7 +70,8 @@ MAY_IMPORT = {
     "aws": {"errors", "redaction", "signing"},
     "surplus": set(),
     "addresses": set(),
-    "http1": {"addresses", "errors", "gates", "surplus"},
+    "answers": {"errors", "surplus"},
+    "http1": {"addresses", "answers", "errors", "gates", "surplus"},
     "aiohttp_protocol": {"surplus"},
     "over_aiohttp": {"addresses", "aiohttp_protocol", "errors", "gates", "surplus"},
     "transport": {
