@@ -1,9 +1,8 @@
 """HTTP/1.1 for GET requests to one host: an asyncio protocol, and a pool of its connections.
 
-httptools (llhttp in C) parses every head and every chunked body; what has a Content-Length is
-received straight into one buffer of that length. A connection carries one request at a time, and
-everything that goes wrong ends it. It is not used again after `_LONGEST_IDLE_S` without a
-request, and after `_OLDEST_S` in any case, so that the host's name is looked up again.
+A connection carries one request at a time, and everything that goes wrong ends it. It is not used
+again after `_LONGEST_IDLE_S` without a request, and after `_OLDEST_S` in any case, so that the
+host's name is looked up again. Nor is it where anything has come that is no answer.
 
 A body's bytes are counted on the request's `Hold`, all at once before they come where their number
 is known; while there is no room, the connection is not read from.
@@ -19,17 +18,17 @@ import ssl
 from collections.abc import Mapping
 from typing import Any, TypeAlias, cast
 
-import httptools
-
+from .addresses import Address, Host
+from .answers import Incoming
 from .errors import DeadlineError, TransportError
 from .gates import Hold
+from .surplus import Unread, show_input
 
 _LONGEST_IDLE_S = 12.0  # aiobotocore's own.
 _OLDEST_S = 300.0
 # TLS handshakes cost the CPU a millisecond each, and look-ups of the name a thread.
 _CONNECTS_AT_ONCE = 32
-_LARGEST_HEAD = _SCRATCH = 64 * 1024
-_NOTHING = memoryview(b"")
+_SCRATCH = 64 * 1024
 
 #: Status, headers with their names in lower case, and body.
 Answer: TypeAlias = "tuple[int, Mapping[str, str], bytes | bytearray]"
@@ -62,8 +61,10 @@ class Http1:
         # Of all connections: between asking for it and using it up nothing else runs.
         self.scratch = memoryview(bytearray(_SCRATCH))
         self.is_closed = False
-        self._address = host, port
+        self._host = Host(host, port)
         self._tls: Any = {"ssl": tls, "server_hostname": host if tls else None}
+        if tls is not None:
+            show_input(tls)
         self._headers = _lines(headers)
         self.timeout_s = attempt_timeout_s
         self._connect_timeout_s = connect_timeout_s
@@ -78,8 +79,10 @@ class Http1:
         connection = self._idle_one() or await self._connected(deadline)
         try:
             answer = await connection.exchange(request, hold, deadline)
-        except BaseException:
+        except BaseException as error:
             connection.abort()
+            if isinstance(error, DeadlineError) and not error.reached:
+                self._leave(connection.peer)
             raise
         if connection.is_reusable:
             self._idle.append(connection)
@@ -93,7 +96,8 @@ class Http1:
             connection = self._idle.pop()
             if not connection.is_reusable:
                 continue  # The server has closed it.
-            if now - connection.idle_since < _LONGEST_IDLE_S and now < connection.ends_at:
+            is_fresh = now - connection.idle_since < _LONGEST_IDLE_S and now < connection.ends_at
+            if is_fresh and not connection.unread.is_there():
                 return connection
             connection.abort()
         return None
@@ -103,11 +107,7 @@ class Http1:
         try:
             async with asyncio.timeout_at(limit), self._connects:
                 connection = self._idle_one()
-                if connection is None:
-                    _, connection = await self.loop.create_connection(
-                        lambda: _Connection(self), *self._address, **self._tls
-                    )
-                return connection
+                return connection or await self._new_one()
         except TimeoutError:
             failure: TransportError = DeadlineError(
                 f"no connection within {self.timeout_s:g} s or the configured connect time-out"
@@ -118,6 +118,26 @@ class Http1:
             failure = TransportError(f"cannot connect: {_reason(error)}")
         failure.connected = False
         raise failure
+
+    async def _new_one(self) -> _Connection:
+        made, peer = await self._host.connect()
+        try:
+            _, connection = await self.loop.create_connection(
+                lambda: _Connection(self, peer), sock=made, **self._tls
+            )
+        except BaseException:
+            self._host.addresses.failed(peer)
+            raise
+        if not await connection.unread.is_none_soon():
+            connection.abort()
+        return connection
+
+    def _leave(self, silent: Address) -> None:
+        """Let no attempt go to an address that has kept silent, if there is another."""
+        self._host.addresses.failed(silent)
+        for connection in self._idle:
+            if connection.peer == silent:
+                connection.abort()
 
     def opened(self, connection: _Connection) -> None:
         self._open.add(connection)
@@ -143,14 +163,16 @@ class Http1:
 class _Connection(asyncio.BufferedProtocol):
     """One connection: idle, or at one exchange."""
 
-    def __init__(self, pool: Http1) -> None:
+    def __init__(self, pool: Http1, peer: Address) -> None:
+        self.peer = peer
+        self.unread: Unread
         self.ends_at = pool.loop.time() + _OLDEST_S
         self.idle_since = math.inf
         self.is_reusable = True
         self._pool = pool
         self._loop = pool.loop
         self._transport: asyncio.Transport
-        self._answer: _Incoming
+        self._answer: Incoming
         self._hold: Hold
         self._waiter: asyncio.Future[None] | None = None
         self._deadline = self._due = math.inf
@@ -162,7 +184,7 @@ class _Connection(asyncio.BufferedProtocol):
         self.idle_since = math.inf
         self._hold = hold
         self._deadline = deadline
-        self._answer = answer = _Incoming(self._pool.max_page_bytes)
+        self._answer = answer = Incoming(self._pool.max_page_bytes)
         if self._is_lost:
             raise self._closed()  # Since it was opened, or taken from the idle ones.
         self._watch()
@@ -181,7 +203,7 @@ class _Connection(asyncio.BufferedProtocol):
         body = answer.take_body()
         return answer.status, answer.headers, body
 
-    async def _wait_for_room(self, answer: _Incoming) -> None:
+    async def _wait_for_room(self, answer: Incoming) -> None:
         """Wait until the bytes may be held. The server is not to blame for this time."""
         left_s = self._deadline - self._loop.time()
         self._deadline = self._due = math.inf
@@ -227,6 +249,7 @@ class _Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass.
+        self.unread = Unread(transport)
         self._pool.opened(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
@@ -281,111 +304,6 @@ class _Connection(asyncio.BufferedProtocol):
         return failure
 
 
-class _Incoming:
-    """One answer: what has arrived of it, and what is to be done about it.
-
-    `problem` is what makes it useless. `uncounted` bytes of the body are not on the hold; nothing
-    more may be read before they are. `rest`, where there is one, is where the next bytes belong.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self.status = 0
-        self.headers: dict[str, str] = {}
-        self.head_bytes = 0  # Of heads, chunk sizes and trailers.
-        self.is_whole = False
-        self.leaves_open = False
-        self.ends_with_close = False
-        self.problem: TransportError | None = None
-        self.uncounted = 0
-        self.rest = _NOTHING
-        self._limit = limit
-        self._length: int | None = None
-        self._received = 0  # Of the body.
-        self._chunks: list[bytes] = []
-        self._buffer: bytearray | None = None
-        self._parser = httptools.HttpResponseParser(self)
-
-    def feed(self, data: memoryview) -> None:
-        """Parse what has arrived."""
-        before = self._received
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self.leaves_open = False
-            if not self.is_whole and self.problem is None:
-                self.problem = TransportError("no usable answer (it is not HTTP/1.1)")
-        self.head_bytes += len(data) - (self._received - before)
-        if self.head_bytes > _LARGEST_HEAD + 8 * self._received and self.problem is None:
-            self.problem = TransportError("no usable answer (its head has no end)")
-
-    def filled(self, count: int) -> None:
-        """So many bytes are in `rest` now."""
-        self.rest = self.rest[count:]
-        self.is_whole = not self.rest
-
-    def may_be_held(self) -> None:
-        """No byte is uncounted any more."""
-        self.uncounted = 0
-        if self._length is not None and self._buffer is None and not self.is_whole:
-            # From here on the body is received into its place, past the parser.
-            self._buffer = bytearray(self._length)
-            self._buffer[: self._received] = b"".join(self._chunks)
-            self._chunks.clear()
-            self.rest = memoryview(self._buffer)[self._received :]
-
-    def take_body(self) -> bytes | bytearray:
-        """The body, which is the caller's alone from now on."""
-        body = b"".join(self._chunks) if self._buffer is None else self._buffer
-        self._buffer, self._chunks, self.rest = None, [], _NOTHING
-        del self._parser  # It refers to this object: together they would be the collector's.
-        return body
-
-    # What the parser calls
-
-    def on_message_begin(self) -> None:
-        if self.is_whole:
-            raise ValueError("an answer that nobody has asked for")
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self.status:  # Otherwise it is a trailer.
-            self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
-
-    def on_headers_complete(self) -> None:
-        status = self._parser.get_status_code()
-        if status < 100:
-            raise ValueError("an answer without a status")
-        if status < 200:
-            self.headers.clear()  # The answer is still to come.
-            return
-        self.status = status
-        self.leaves_open = self._parser.should_keep_alive()
-        if status in (204, 304) or "transfer-encoding" in self.headers:
-            return
-        length = self.headers.get("content-length")
-        if length is None:
-            self.ends_with_close = True
-        elif int(length) > self._limit:
-            self.problem = self._too_large()
-        else:
-            self._length = self.uncounted = int(length)
-
-    def on_body(self, body: bytes) -> None:
-        self._received += len(body)
-        self._chunks.append(body)
-        if self._length is None:
-            self.uncounted += len(body)
-            if self._received > self._limit:
-                self.problem = self._too_large()
-
-    def on_message_complete(self) -> None:
-        self.is_whole = self.status > 0
-
-    def _too_large(self) -> TransportError:
-        failure = TransportError(f"the body has more than max_page_bytes={self._limit}")
-        failure.retryable = False
-        return failure
-
-
 def _lines(headers: Mapping[str, str]) -> str:
     return "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
 
@@ -394,6 +312,8 @@ def _reason(error: OSError) -> str:
     """Why there is no connection, without the address that asyncio writes into it."""
     if isinstance(error, ssl.SSLError):
         return f"TLS: {(error.reason or 'it failed').replace('_', ' ').lower()}"
+    if type(error) is OSError and not error.errno:
+        return "each of its addresses fails in another way"
     if isinstance(error, socket.gaierror) or not error.errno:
         return error.strerror or type(error).__name__
     return os.strerror(error.errno)

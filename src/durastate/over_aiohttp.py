@@ -7,14 +7,17 @@ It costs three times the CPU of a small page.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Awaitable, Mapping
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
+from .addresses import Address, Addresses
 from .errors import DeadlineError, TransportError
 from .gates import Hold
+from .surplus import show_input
 
 if TYPE_CHECKING:
     import aiohttp
@@ -52,7 +55,8 @@ class OverAiohttp:
         self._max_page_bytes = max_page_bytes
         # aiohttp would send a GET again unasked, past the rate ceiling and the retry quota.
         session._retry_connection = False
-        _note_connections(session.connector)
+        self._addresses = Addresses()
+        _watch(session.connector, self._addresses)
         self._timeouts = session.timeout
         if (self._timeouts.sock_read or 0.0) >= attempt_timeout_s:
             # It sets a timer with every piece of data, 4 % of the cost of a small page.
@@ -60,7 +64,7 @@ class OverAiohttp:
 
     async def send(
         self, target: str, headers: Mapping[str, str], hold: Hold
-    ) -> tuple[int, Mapping[str, str], bytes]:
+    ) -> tuple[int, Mapping[str, str], bytearray]:
         import aiohttp
 
         connection = _Connection()
@@ -70,6 +74,8 @@ class OverAiohttp:
                 return await self._exchange(target, headers, hold, deadline)
         except TimeoutError:
             # aiohttp's own time-outs are TimeoutErrors too.
+            if connection.address is not None and hold.count == 0:
+                self._addresses.failed(connection.address)
             failure: TransportError = DeadlineError(
                 f"no whole answer within {self.timeout_s:g} s or the configured time-outs"
             )
@@ -88,7 +94,7 @@ class OverAiohttp:
 
     async def _exchange(
         self, target: str, headers: Mapping[str, str], hold: Hold, deadline: asyncio.Timeout
-    ) -> tuple[int, Mapping[str, str], bytes]:
+    ) -> tuple[int, Mapping[str, str], bytearray]:
         from yarl import URL
 
         async with self._session.get(
@@ -104,15 +110,15 @@ class OverAiohttp:
 
     async def _read(
         self, answer: aiohttp.ClientResponse, hold: Hold, deadline: asyncio.Timeout
-    ) -> bytes:
-        chunks: list[bytes] = []
+    ) -> bytearray:
+        body = bytearray()  # Pieces may be of one byte each.
         while chunk := await answer.content.readany():
             if hold.count + len(chunk) > self._max_page_bytes:
                 raise _TooLarge
             if not hold.try_add(len(chunk)):
                 await _without_deadline(deadline, hold.add(len(chunk)))
-            chunks.append(chunk)
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            body += chunk
+        return body
 
     async def close(self) -> None:
         """The session is aiobotocore's, which closes it."""
@@ -123,11 +129,12 @@ class _TooLarge(Exception):
 
 
 class _Connection:
-    """What became of the connection of one exchange: open at all, and used before?"""
+    """What became of the connection of one exchange: open at all, used before, and where to?"""
 
-    __slots__ = ("is_open", "was_idle")
+    __slots__ = ("address", "is_open", "was_idle")
 
     def __init__(self) -> None:
+        self.address: Address | None = None
         self.is_open = False
         self.was_idle = False
 
@@ -136,28 +143,68 @@ class _Connection:
 _CONNECTION: ContextVar[_Connection] = ContextVar("durastate connection")
 
 
-def _note_connections(connector: Any) -> None:
-    """Have `_CONNECTION` filled in, and let no connection live for ever.
+def _watch(connector: Any, addresses: Addresses) -> None:
+    """Take only clean connections, fill `_CONNECTION` in, and let no connection live for ever.
 
-    aiohttp's tracing could tell the first too, for 30 µs a request. A connection that is in use
+    aiohttp's tracing could tell the second too, for 30 µs a request. A connection that is in use
     all the time would never look its host up again.
     """
-    connect = connector.connect
-    opened: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+    from .aiohttp_protocol import Protocol
 
-    async def noting_connect(*arguments: Any, **options: Any) -> Any:
-        connection = await connect(*arguments, **options)
-        protocol, now = connection.protocol, time.monotonic()
-        since = opened.setdefault(protocol, now)
+    connector._factory = partial(Protocol, connector._loop)
+    for context in (connector._ssl, getattr(connector, "_proxy_ssl_context", None)):
+        if isinstance(context, ssl.SSLContext):
+            show_input(context)
+    connect, resolve = connector.connect, connector._resolve_host
+
+    async def watched_resolve(*arguments: Any, **options: Any) -> Any:
+        hosts = await resolve(*arguments, **options)
+        found = addresses.ordered(hosts, lambda host: (host["host"], host["port"]))
         noted = _CONNECTION.get(None)
         if noted is not None:
-            noted.is_open = True
-            noted.was_idle = since is not now
-        if now - since > _OLDEST_S:
+            noted.address = found[0]["host"], found[0]["port"]
+        return found
+
+    async def watched_connect(*arguments: Any, **options: Any) -> Any:
+        noted = _CONNECTION.get(_Connection())
+        try:
+            connection = await connect(*arguments, **options)
+            while not await _is_clean(connection):
+                connection = await connect(*arguments, **options)
+        except BaseException:  # A time-out arrives as a cancellation.
+            if noted.address is not None:
+                addresses.failed(noted.address)
+            raise
+        protocol = connection.protocol
+        tried, noted.address = noted.address, connection.transport.get_extra_info("peername")
+        if tried not in (None, noted.address[:2]):
+            addresses.failed(tried)
+        noted.is_open = True
+        noted.was_idle = protocol.was_used
+        if time.monotonic() - protocol.opened_at > _OLDEST_S:
             protocol.force_close()  # After this request.
         return connection
 
-    connector.connect = noting_connect
+    connector.connect, connector._resolve_host = watched_connect, watched_resolve
+
+
+async def _is_clean(connection: Any) -> bool:
+    """Close a connection on which something has come that is no answer."""
+    import aiohttp
+
+    protocol = connection.protocol
+    try:
+        if not protocol.was_used:
+            await protocol.unread.is_none_soon()
+        if protocol.is_clean():
+            return True
+    except BaseException:
+        connection.close()
+        raise
+    connection.close()
+    if not protocol.was_used:
+        raise aiohttp.ServerDisconnectedError
+    return False
 
 
 async def _without_deadline(deadline: asyncio.Timeout, waiting: Awaitable[None]) -> None:

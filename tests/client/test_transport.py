@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 from aiobotocore.config import AioConfig
-from promises.carriers import ageing, idle_connections
+from promises.carriers import Names, ageing, idle_connections, patient
 from promises.certificates import issue, server_context
-from promises.peer import REF, Talk, answer, asking, page_of, peer, request, reset
+from promises.peer import REF, Talk, answer, asking, page_of, peer, request, reset, saying
 
 from durastate import (
     ConfigurationError,
     CredentialsError,
+    DeadlineError,
     Limits,
     RetryPolicy,
     StateClient,
@@ -36,7 +37,7 @@ from .support import (
     wire,
     without_delays,
 )
-from .wires import Authority, forwarding
+from .wires import Authority, deaf, forwarding, full_house
 
 pytestmark = pytest.mark.asyncio
 
@@ -346,6 +347,89 @@ async def test_connections_are_closed_where_the_rest_cannot_be(
             with pytest.raises(RuntimeError, match="fire"):
                 await client.__aexit__(None, None, None)
         assert connection._is_lost
+
+
+# Addresses
+
+
+@asynccontextmanager
+async def named(*addresses: str, **options: Any) -> AsyncIterator[tuple[StateClient, int]]:
+    """A client of a name with these addresses, and the port of the server at 127.0.0.1."""
+    async with peer(saying(answer(PAGE, headers=b"Connection: close\r\n"))) as far:
+        port = far.listener.getsockname()[1]
+        far.url = f"http://somewhere.test:{port}"
+        async with asking(far, region_name="eu-west-1", **options) as client:
+            without_delays(client)
+            with pytest.MonkeyPatch.context() as patch:
+                await Names(*addresses).stand_in(client, patch)
+                yield client, port
+
+
+@pytest.mark.usefixtures("transport")
+async def test_an_address_that_swallows_connections_costs_no_attempt() -> None:
+    async with named("127.0.0.2", "127.0.0.1") as (client, port):
+        with full_house(("127.0.0.2", port)):
+            for _ in range(2):
+                await client.get_state(REF)
+            assert client.statistics().requests == 2
+
+
+async def test_the_address_that_was_slow_to_connect_is_not_the_first_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun: list[str] = []
+    loop = asyncio.get_running_loop()
+    connect = loop.sock_connect
+
+    async def noted(sock: Any, address: Any) -> None:
+        begun.append(address[0])
+        await connect(sock, address)
+
+    monkeypatch.setattr(loop, "sock_connect", noted)
+    async with named("127.0.0.2", "127.0.0.1") as (client, port):
+        with full_house(("127.0.0.2", port)):
+            for _ in range(3):
+                await client.get_state(REF)
+    assert begun == ["127.0.0.2", *["127.0.0.1"] * 3]
+
+
+@pytest.mark.usefixtures("transport")
+async def test_no_retry_begins_at_the_address_that_has_kept_silent() -> None:
+    retry = RetryPolicy(max_attempts=2, attempt_timeout_s=0.3)
+    async with named("127.0.0.2", "127.0.0.1", retry=retry) as (client, port):
+        with deaf(("127.0.0.2", port)):
+            await client.get_state(REF)
+            assert client.statistics().requests == 2
+            await client.get_state(REF)
+            assert client.statistics().requests == 3
+
+
+async def test_no_retry_begins_at_the_address_where_connecting_took_too_long() -> None:
+    config, retry = AioConfig(connect_timeout=0.1), RetryPolicy(max_attempts=2)
+    async with named("127.0.0.2", "127.0.0.1", config=config, retry=retry) as (client, port):
+        with full_house(("127.0.0.2", port)):
+            await client.get_state(REF)
+            assert client.statistics().requests == 2
+
+
+async def test_idle_connections_to_an_address_that_keeps_silent_are_not_used() -> None:
+    is_deaf = False
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await request(reader)
+            if not is_deaf:
+                writer.write(answer(PAGE))
+
+    async with peer(talk) as far, asking(far, retry=RetryPolicy(max_attempts=1)) as client:
+        await asyncio.gather(*(client.get_state(REF) for _ in range(3)))
+        assert len(idle_connections(client)) == 3
+        is_deaf = True
+        patient(client, 0.05)
+        with pytest.raises(DeadlineError):
+            await client.get_state(REF)
+        await turns(3)
+        assert idle_connections(client) == []
 
 
 # Headers

@@ -133,11 +133,9 @@ async def forwarding() -> AsyncIterator[Proxy]:
 
 
 @contextmanager
-def full_house() -> Iterator[str]:
+def full_house(address: tuple[str, int] = ("127.0.0.1", 0)) -> Iterator[str]:
     """The URL of a server that lets nobody connect: neither accepted nor refused."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        server.listen(0)
+    with deaf(address) as server:
         fillers = []
         for _ in range(4):
             filler = socket.socket()
@@ -149,3 +147,13 @@ def full_house() -> Iterator[str]:
         finally:
             for filler in fillers:
                 filler.close()
+
+
+@contextmanager
+def deaf(address: tuple[str, int]) -> Iterator[socket.socket]:
+    """A server that lets a few connect, and hears none of them."""
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(address)
+        server.listen(0)
+        yield server

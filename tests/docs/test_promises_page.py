@@ -11,7 +11,7 @@ ROWS = re.findall(r"^\| \*\*(.+?)\.\*\* .*? \| (.+?) \| (.+?) \| (.*?) ?\|$", TE
 
 
 def test_every_promise_has_a_row_with_a_test() -> None:
-    assert len(ROWS) == 15
+    assert len(ROWS) == TEXT.count("\n| **") > 0
     assert all(re.search(r"\(\.\./tests/\S+\.py\)", tests) for _, tests, _, _ in ROWS)
 
 

@@ -19,7 +19,8 @@ from durastate.transport import HttpTransport
 class Names(AbstractResolver):
     """Resolves every name to this machine, unless it is told to fail; for both transports."""
 
-    def __init__(self) -> None:
+    def __init__(self, *addresses: str) -> None:
+        self._addresses = addresses or ("127.0.0.1",)
         self.asked = 0
         self.failures = 0
 
@@ -29,19 +30,21 @@ class Names(AbstractResolver):
         return [
             {
                 "hostname": host,
-                "host": "127.0.0.1",
+                "host": address,
                 "port": port,
                 "family": socket.AF_INET,
                 "proto": 0,
                 "flags": socket.AI_NUMERICHOST,
             }
+            for address in self._addresses
         ]
 
     async def getaddrinfo(self, host: str, port: int, **options: int) -> list[Any]:
         """In the place of the running loop's."""
         del host, options
         self._ask()
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+        found = [(address, port) for address in self._addresses]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in found]
 
     def _ask(self) -> None:
         self.asked += 1

@@ -119,6 +119,11 @@ def _late(*steps: Step, **more: object) -> Fault:
     return Fault(steps, (DeadlineError,), f"{TIMEOUT_S:g} s", **more)  # type: ignore[arg-type]
 
 
+def _endless(*steps: Step) -> Fault:
+    """More heads than an answer may have."""
+    return Fault(steps, text="no usable answer", counted="its head has no end")
+
+
 def _unending(*steps: Step) -> Fault:
     """More than a head may have, which our own transport counts; for aiohttp it is late."""
     return Fault(steps, (DeadlineError,), f"{TIMEOUT_S:g} s", counted="its head has no end")
@@ -161,11 +166,11 @@ FAULTS: dict[str, Fault] = {
     "continue-and-then-an-answer": Fault((_CONTINUE, GOOD, Do.BETTER), None),
     "continue-twice-and-then-an-answer": Fault((_CONTINUE * 2, GOOD, Do.BETTER), None),
     "continue-dripping": _late(Endless(_CONTINUE)),
-    "continue-as-fast-as-can-be": _unending(Endless(_CONTINUE * 100, 0)),
+    "continue-as-fast-as-can-be": _endless(Endless(_CONTINUE * 100, 0)),
     "endless-status-line": Fault((b"HTTP/1.1 200 ", Endless(b"OK" * 4_000, 0))),
     "endless-header-line": Fault((_HEAD[:40], Endless(b"x" * 8_000, 0))),
     "endless-headers": Fault((_HEAD[:-2], Endless(b"X-More: 1\r\n" * 700, 0))),
-    "endless-empty-lines": _unending(Endless(b"\r\n" * 4_000, 0)),
+    "endless-empty-lines": _endless(Endless(b"\r\n" * 4_000, 0)),
     "endless-chunk-size": _unending(_CHUNKED, Endless(b"0" * 8_000, 0)),
     "endless-chunk-extension": _unending(_CHUNKED + b"1;x=", Endless(b"x" * 8_000, 0)),
     "endless-trailers": Fault(

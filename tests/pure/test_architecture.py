@@ -36,6 +36,10 @@ _CORE = (
     "executions",
     "responses",
     "aws",
+    "surplus",
+    "addresses",
+    "aiohttp_protocol",
+    "answers",
     "http1",
     "over_aiohttp",
     "transport",
@@ -68,8 +72,12 @@ MAY_IMPORT = {
     "redaction": set(),
     "responses": {"errors", "models", "decoding", "redaction", "requests", "retries"},
     "aws": {"errors", "redaction", "signing"},
-    "http1": {"errors", "gates"},
-    "over_aiohttp": {"errors", "gates"},
+    "surplus": set(),
+    "addresses": set(),
+    "answers": {"errors", "surplus"},
+    "http1": {"addresses", "answers", "errors", "gates", "surplus"},
+    "aiohttp_protocol": {"surplus"},
+    "over_aiohttp": {"addresses", "aiohttp_protocol", "errors", "gates", "surplus"},
     "transport": {
         *("errors", "models", "requests", "signing", "gates", "aws", "http1", "over_aiohttp"),
         "clock",
@@ -107,7 +115,7 @@ _ALLOWED_LATE = {("aws", "__version__")}
 _HEAVY = {"aiobotocore", "botocore", "aiohttp", "yarl"}
 _OF_AUDIT = {"pyarrow", "duckdb"}
 # The audit asks two things beside the four calls, of aliases and quotas, of aiobotocore itself.
-_MAY_BE_HEAVY = {"aws", "over_aiohttp", "emulator", "cli", "audit"}
+_MAY_BE_HEAVY = {"aws", "aiohttp_protocol", "over_aiohttp", "emulator", "cli", "audit"}
 
 
 def parts() -> dict[str, list[Path]]:
