@@ -68,7 +68,7 @@ def nothing_blocks_the_loop() -> Iterator[BlockBuster]:
     with blockbuster_ctx("durastate", excluded_modules=["durastate.emulator"]) as buster:
         for function in buster.functions.values():
             # aiobotocore's set-up, on a loop of its own in another thread.
-            function.can_block_in("durastate/aws.py", "run_there")
+            function.can_block_in("durastate/threads.py", "run_there")
         yield buster
 
 

@@ -12,7 +12,7 @@ import asyncio
 import os
 import ssl
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,6 +21,7 @@ from urllib.parse import quote, urlsplit
 from .errors import ConfigurationError, CredentialsError
 from .redaction import presentable
 from .signing import Credentials
+from .threads import in_a_loop_of_its_own
 
 if TYPE_CHECKING:
     import aiohttp
@@ -105,7 +106,7 @@ class Account:
         """Load the session and the credentials, and the default Region's endpoint if any."""
         self.is_closed = False
         try:
-            await _in_thread(self._load)
+            await in_a_loop_of_its_own(self._load)
             if self.region is not None:
                 await self.endpoint(self.region)
         except BaseException:
@@ -169,7 +170,7 @@ class Account:
     async def _resolve(self, region: str) -> Endpoint:
         from botocore.exceptions import BotoCoreError
 
-        client, url = await _in_thread(lambda: self._create_client(region))
+        client, url = await in_a_loop_of_its_own(lambda: self._create_client(region))
         self._clients.append(client)
         endpoint: Endpoint | None = None
         try:
@@ -242,7 +243,9 @@ class Account:
 
     async def _freeze(self, reload: bool) -> None:
         if self._session_is_ours:
-            self._credentials = await _in_thread(self._reloaded if reload else self._frozen)
+            self._credentials = await in_a_loop_of_its_own(
+                self._reloaded if reload else self._frozen
+            )
         else:
             # The user's own clients share these credentials and their asyncio.Lock.
             self._credentials = await self._frozen()
@@ -376,14 +379,3 @@ def _user_agent(client: Any) -> str:
     from . import __version__
 
     return f"{client.meta.config.user_agent} durastate/{__version__}"
-
-
-async def _in_thread(make: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
-    """Run a coroutine of aiobotocore's to its end, on another thread and event loop."""
-
-    def run_there() -> _T:
-        return asyncio.run(make())
-
-    from anyio import to_thread
-
-    return await to_thread.run_sync(run_there, abandon_on_cancel=True)

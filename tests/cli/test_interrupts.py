@@ -17,6 +17,7 @@ import pytest
 from durastate.emulator import Emulator, World
 
 from .support import (
+    KEYS,
     Done,
     environment,
     finish,
@@ -65,7 +66,7 @@ def test_a_signal_leaves_whole_lines_a_true_count_and_the_way_on(
     process.send_signal(number)
     done = finish(process)
     complete = len(records(out))
-    assert done.code == 130
+    assert done.code == 128 + number
     assert done.err.splitlines()[0] == (
         f"200 requested = {complete} complete + 0 failed + {200 - complete} not attempted"
     )
@@ -98,6 +99,62 @@ def test_what_a_script_runs_in_the_background_lets_its_ctrl_c_pass(
     assert done.code == 0, done.err
     assert "Finishing" not in done.err
     assert " 0 failed + 0 not attempted\n" in done.out + done.err
+
+
+ARN = WORLD.arn(0)
+COMMANDS = {
+    "get": ("get", ARN, "--token-env", "THE_TOKEN"),
+    "show": ("show", ARN),
+    "fetch": ("fetch", "refs", "-o", "out"),
+    "audit": ("audit", "order-flow", "-o", "out"),
+    "plan": ("audit", ARN, "--plan", "--endpoint-url", "http://127.0.0.1:9"),
+}
+
+
+def hanging_credentials(folder: Path) -> dict[str, str]:
+    """The settings of a process that waits for ever for its credential_process to answer."""
+    os.mkfifo(folder / "never")
+    script = folder / "credentials"
+    script.write_text(f"#!/bin/sh\necho $$ > {folder}/pid\nread answer < {folder}/never\n")
+    script.chmod(0o700)
+    (folder / "config").write_text(f"[default]\ncredential_process = {script}\n")
+    settings = environment("http://127.0.0.1:9", AWS_CONFIG_FILE=str(folder / "config"))
+    for name in (*KEYS, "AWS_ENDPOINT_URL_LAMBDA"):
+        del settings[name]
+    return settings | {"THE_TOKEN": WORLD.token(0)}
+
+
+def is_running(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("command", "number", "word"),
+    [
+        ("get", signal.SIGINT, "interrupted"),
+        ("show", signal.SIGTERM, "terminated"),
+        ("fetch", signal.SIGINT, "interrupted"),
+        ("audit", signal.SIGTERM, "terminated"),
+        ("plan", signal.SIGINT, "interrupted"),
+    ],
+)
+def test_credentials_that_never_come_can_be_interrupted_and_are_not_left_waiting(
+    many: Path, tmp_path: Path, command: str, number: signal.Signals, word: str
+) -> None:
+    said = tmp_path / "pid"
+    process = start(*COMMANDS[command], env=hanging_credentials(tmp_path), cwd=tmp_path)
+    wait_until(lambda: said.exists() and said.read_text().endswith("\n"), process)
+    process.send_signal(number)
+    done = finish(process)
+    assert (done.code, done.out) == (128 + number, "")
+    assert f"durastate: {word}" in done.err.splitlines()
+    assert "Traceback" not in done.err
+    assert command not in ("fetch", "audit") or f"durastate {command} " in done.err  # how to go on
+    assert not is_running(said.read_text())
 
 
 def test_a_pipe_that_says_no_more_can_be_interrupted(

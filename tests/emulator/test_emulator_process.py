@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -176,3 +178,93 @@ def test_a_configuration_survives_the_way_to_another_process() -> None:
     plan = FaultPlan(on={3: (Fault(FaultKind.RESET, call=Call.LIST),)})
     before = Configuration(world, plan, (keys, Credentials()), 8080, {"rate": 5.0})
     assert Configuration.from_json(before.to_json()) == before
+
+
+# The current directory, and what PYTHON* variables say
+
+TRAPS = ("orjson", "aiohttp", "asyncio", "durastate", "sitecustomize", "usercustomize", "json")
+DEMONSTRATION = """
+import asyncio, os, sys
+from durastate.emulator import EmulatorProcess, World
+os.environ |= eval(sys.argv[1])  # This process has not gone by them.
+os.chdir(sys.argv[2])
+sys.path[:0] = eval(sys.argv[3])
+
+async def main():
+    async with EmulatorProcess(World(executions=1)) as service:
+        print(service.endpoint_url)
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def trap(tmp_path: Path) -> Path:
+    """A directory of modules each of which leaves a file behind when it is executed."""
+    folder = tmp_path / "trap"
+    for name in TRAPS:
+        (folder / name).mkdir(parents=True)
+        text = f"open({str(tmp_path / 'sprung')!r}, 'a').write('{name} ')\n"
+        (folder / name / "__init__.py").write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changed", "first"),
+    [
+        ({}, ["", "."]),
+        ({"PYTHONPATH": "{trap}", "PYTHONSTARTUP": "{trap}/orjson/__init__.py"}, []),
+        (
+            {"PYTHONHOME": "", "PYTHONPATH": ":", "PYTHONUSERBASE": "{trap}"},
+            [""],
+        ),
+    ],
+)
+def test_nothing_is_imported_from_the_current_directory_or_because_of_a_variable(
+    trap: Path, tmp_path: Path, changed: dict[str, str], first: list[str]
+) -> None:
+    script = tmp_path / "demonstration.py"
+    script.write_text(DEMONSTRATION)
+    given = {name: value.format(trap=trap) for name, value in changed.items()}
+    done = subprocess.run(
+        [sys.executable, script, repr(given), trap, repr(first)],
+        env={**os.environ, "PYTHONPATH": SOURCE},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.stdout.startswith("http://127.0.0.1:"), done.stderr
+    assert not (tmp_path / "sprung").exists(), (tmp_path / "sprung").read_text()
+
+
+def test_the_command_in_a_directory_of_traps(trap: Path, tmp_path: Path) -> None:
+    script = tmp_path / "durastate-command.py"  # what an installation makes of it
+    script.write_text("import sys\nfrom durastate.cli import main\nsys.exit(main())\n")
+    done = subprocess.run(
+        [sys.executable, script, "demo"],
+        cwd=trap,
+        env={**os.environ, "PYTHONPATH": SOURCE},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "1,000 requested" in done.stdout
+    assert not (tmp_path / "sprung").exists(), (tmp_path / "sprung").read_text()
+
+
+def test_a_copy_in_the_current_directory_that_runs_already_is_used(tmp_path: Path) -> None:
+    shutil.copytree(Path(SOURCE, "durastate"), tmp_path / "durastate")
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", DEMONSTRATION, "{}", tmp_path, "[]"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.stdout.startswith("http://127.0.0.1:"), done.stderr

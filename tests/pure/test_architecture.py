@@ -35,6 +35,7 @@ _CORE = (
     "saved",
     "executions",
     "responses",
+    "threads",
     "aws",
     "surplus",
     "addresses",
@@ -71,7 +72,8 @@ MAY_IMPORT = {
     "clock": set(),
     "redaction": set(),
     "responses": {"errors", "models", "decoding", "redaction", "requests", "retries"},
-    "aws": {"errors", "redaction", "signing"},
+    "threads": set(),
+    "aws": {"errors", "redaction", "signing", "threads"},
     "surplus": set(),
     "addresses": set(),
     "answers": {"errors", "surplus"},
@@ -101,8 +103,9 @@ MAY_IMPORT = {
     "": {*_CORE, "client"},
     "audit": {
         *("details", "errors", "limits", "models", "redaction", "refs", "requests", "signing"),
-        "",
+        *("threads", ""),
     },
+    "__main__": {"cli"},
     "cli": {*_CORE, "client", "audit", "emulator", ""},
     "emulator": {"models", "errors", "requests"},
     "testing": {

@@ -6,7 +6,6 @@ all versions (botocore's model), so that an alias is all that has to be asked ab
 
 from __future__ import annotations
 
-import asyncio
 import re
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +21,7 @@ from durastate.errors import (
 from durastate.redaction import presentable, quotes
 from durastate.refs import shown_arn
 from durastate.signing import Credentials
+from durastate.threads import in_a_loop_of_its_own
 
 _FUNCTION = re.compile(
     r"(?P<function>(?:arn:aws[a-z-]*:lambda:(?P<region>[a-z0-9-]+):(?P<account>[0-9]{12}):function:"
@@ -81,12 +81,8 @@ async def versions_of(
     """The versions that an alias points to now; anything else is itself."""
     if not name.is_alias:
         return [name]
-    from anyio import to_thread
-
     # Loading aiobotocore's models would hold up the event loop for half a second.
-    alias = await to_thread.run_sync(
-        lambda: asyncio.run(_get_alias(name, profile, region, endpoint_url))
-    )
+    alias = await in_a_loop_of_its_own(lambda: _get_alias(name, profile, region, endpoint_url))
     weights = (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
     versions = dict.fromkeys([alias["FunctionVersion"], *weights])
     return [replace(name, qualifier=version) for version in versions]

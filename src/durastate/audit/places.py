@@ -68,6 +68,8 @@ class Places:
         self._region = region
         #: Whether what is no ARN may be an execution.
         self.any_key = False
+        #: Whether credentials, an endpoint or quotas are being found out right now.
+        self.is_opening = False
         self._facts: dict[Place, Facts] = {}
         self._opened: dict[Place, Opened] = {}
         self._closing = AsyncExitStack()
@@ -90,14 +92,21 @@ class Places:
     async def open(self, place: Place) -> Opened:
         """The place, ready to be asked."""
         if place not in self._opened:
-            facts = self._facts.get(place) or await self._ask(place.profile, place.region)
-            rates = {call: facts.rate(call, self._share) for call in (LIST_EXECUTIONS, GET_HISTORY)}
-            if self._rate is not None:
-                rates[GET_HISTORY] = self._rate
-            client = self._connect(place, rates)
-            await self._closing.enter_async_context(client)
-            self._opened[place] = Opened(place, client, facts, rates)
+            self.is_opening = True
+            try:
+                self._opened[place] = await self._open(place)
+            finally:
+                self.is_opening = False
         return self._opened[place]
+
+    async def _open(self, place: Place) -> Opened:
+        facts = self._facts.get(place) or await self._ask(place.profile, place.region)
+        rates = {call: facts.rate(call, self._share) for call in (LIST_EXECUTIONS, GET_HISTORY)}
+        if self._rate is not None:
+            rates[GET_HISTORY] = self._rate
+        client = self._connect(place, rates)
+        await self._closing.enter_async_context(client)
+        return Opened(place, client, facts, rates)
 
     @property
     def opened(self) -> list[Opened]:

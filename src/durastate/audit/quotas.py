@@ -7,7 +7,6 @@ own has nothing to do with AWS's quotas, so no one is asked about them there.
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from durastate.errors import ConfigurationError
 from durastate.limits import default_share, published_quota
 from durastate.redaction import presentable
 from durastate.requests import GET_HISTORY, LIST_EXECUTIONS
+from durastate.threads import in_a_loop_of_its_own
 
 from .functions import keys_of
 
@@ -56,9 +56,7 @@ class Facts:
 
 async def facts_of(profile: str | None, region: str | None, endpoint_url: str | None) -> Facts:
     """Of a profile's Region, or the Region that it is set to."""
-    from anyio import to_thread
-
-    return await to_thread.run_sync(lambda: asyncio.run(_facts(profile, region, endpoint_url)))
+    return await in_a_loop_of_its_own(lambda: _facts(profile, region, endpoint_url))
 
 
 def published(region: str | None, why: str) -> dict[str, Quota]:

@@ -14,7 +14,11 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name not in _NEEDED:
             raise
-        message = f"durastate: the command needs {error.name}: pip install 'durastate[cli]'"
-        print(message, file=sys.stderr)  # noqa: T201
+        print(  # noqa: T201
+            f"durastate: the command needs {error.name}: pip install '.[cli]' in durastate's clone",
+            file=sys.stderr,
+        )
         sys.exit(255)
+    except KeyboardInterrupt:
+        sys.exit(130)
     sys.exit(run())

@@ -65,8 +65,8 @@ def commands(context: click.Context) -> None:
 
     \b
     Exit codes: 0 complete, 2 some executions failed or verify found something wrong,
-    130 interrupted, 252 usage, 253 configuration or credentials, 254 the service,
-    255 anything else.
+    130 interrupted, 143 terminated, 252 usage, 253 configuration or credentials,
+    254 the service, 255 anything else.
 
     \b
     Examples:
@@ -473,7 +473,7 @@ def demo() -> None:
     from .demo import run_demo
     from .running import run
 
-    run(run_demo())
+    run(run_demo)
 
 
 @commands.command(cls=WithFaults)

@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import shlex
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -28,7 +27,7 @@ from durastate import (
 )
 from durastate.decoding import load_answer
 
-from .ending import COMPLETE, INTERRUPTED, SOME_FAILED, USAGE, Problem, code_of, message_of
+from .ending import COMPLETE, SOME_FAILED, USAGE, Problem, code_of, message_of
 from .extras import audit_extra, directory_problems
 from .fetch import hooks_with
 from .moments import moment_of, span_of
@@ -36,7 +35,7 @@ from .options import Connection
 from .plain import plain
 from .progress import Absence, span
 from .refsfile import RefsFile
-from .running import on_signal, run, tune_collector
+from .running import Signals, tune_collector
 from .signals import ends_tidily
 from .streams import results, say
 
@@ -254,6 +253,7 @@ class Auditing:
         self._connection = connection
         self._store = store
         self._absence = Absence(quiet=checked.job.quiet)
+        self._signals = Signals()
         self._run: Run | None = None
         self._seconds = 0.0
         self._requests = 0
@@ -262,10 +262,10 @@ class Auditing:
         """Find, and print the plan."""
         from .audit_report import plan_lines
 
-        with _problems():
-            plan = run(self._find_only())
-        if self._run is not None and self._run.is_stopped:
-            raise KeyboardInterrupt
+        with _problems(), self._signals as signals:
+            plan = signals.run(self._find_only)
+            if self._run is not None and self._run.is_stopped:
+                raise signals.ending()
         with results():
             for line in plan_lines(plan):
                 click.echo(line)
@@ -274,20 +274,21 @@ class Auditing:
         return SOME_FAILED if self._run.progress.unlisted else COMPLETE
 
     def audit(self) -> int:
-        """The whole of it. A second Ctrl-C ends it wherever it is."""
-        try:
-            return self._find_read_and_sum_up()
-        except KeyboardInterrupt:
-            say(self._how_to_go_on())
-            raise
+        """The whole of it. A second Ctrl-C ends the reading, a third the saving too."""
+        with self._signals:
+            try:
+                return self._find_read_and_sum_up()
+            except KeyboardInterrupt:
+                say(self._how_to_go_on())
+                raise
 
     def _find_read_and_sum_up(self) -> int:
         """What ended the reading, if anything did, is told after what was saved."""
-        ending: DurastateError | None = None
+        ending: DurastateError | KeyboardInterrupt | None = None
         try:
             with _problems():
-                run(self._find_and_read())
-        except DurastateError as error:
+                self._signals.run(self._find_and_read)
+        except (DurastateError, KeyboardInterrupt) as error:
             ending = error
             if self._run is None or not self._run.progress.is_reading:
                 raise
@@ -301,7 +302,7 @@ class Auditing:
         if ending is not None:
             say(f"durastate: {plain(message_of(ending))}")
         say(self._how_to_go_on())
-        return INTERRUPTED if ending is None else code_of(ending)
+        return code_of(self._signals.ending() if ending is None else ending)
 
     async def _find_only(self) -> Any:
         async with self._places() as places:
@@ -365,25 +366,24 @@ class Auditing:
                 name, profile=place.profile, region=place.region, endpoint_url=url
             )
 
-        loop = asyncio.get_running_loop()
         made = self._run = Run(
             places,
             self._checked.order,
             self._store,
             resolve=resolve,
-            clock=loop.time,
+            clock=asyncio.get_running_loop().time,
             max_duration_s=self._checked.max_duration_s,
             only_plan=only_plan,
         )
 
         def stop() -> None:
+            if places.is_opening or not made.progress.found:
+                self._signals.cancel()  # Nothing is under way that would be lost.
+                return
             made.stop()
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)  # The next one ends the process.
             say("Finishing what is under way; Ctrl-C once more stops at once.")
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            on_signal(number, stop)
+        self._signals.on_first = stop
         return made
 
     def _display(self, audit: Run, places: Places) -> Any:

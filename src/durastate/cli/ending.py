@@ -9,10 +9,15 @@ import click
 COMPLETE = 0
 SOME_FAILED = 2
 INTERRUPTED = 130
+TERMINATED = 143
 USAGE = 252
 CONFIGURATION = 253
 SERVICE = 254
 OTHER = 255
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does, but for the exit code."""
 
 
 class Problem(click.ClickException):
@@ -29,6 +34,9 @@ def code_of(error: BaseException) -> int:
 
     from durastate import ConfigurationError, DurastateError, InvalidRefError
 
+    # click raises an `Abort` of its own from either.
+    if isinstance(error, Terminated) or isinstance(error.__cause__, Terminated):
+        return TERMINATED
     if isinstance(error, KeyboardInterrupt | asyncio.CancelledError | click.Abort):
         return INTERRUPTED
     if isinstance(error, Problem):
@@ -42,8 +50,8 @@ def code_of(error: BaseException) -> int:
 
 def message_of(error: BaseException) -> str:
     """The one line that says what happened."""
-    if code_of(error) == INTERRUPTED:
-        return "interrupted"
+    if (code := code_of(error)) in (INTERRUPTED, TERMINATED):
+        return "interrupted" if code == INTERRUPTED else "terminated"
     if isinstance(error, click.ClickException):
         return error.format_message()
     return str(error) or type(error).__name__

@@ -26,14 +26,14 @@ from durastate import (
 )
 
 from .delays import print_delays
-from .ending import COMPLETE, INTERRUPTED, SOME_FAILED, code_of, message_of
+from .ending import COMPLETE, SOME_FAILED, code_of, message_of
 from .failures import FailuresFile
 from .options import Connection
 from .outfile import OutFile
 from .plain import plain
 from .progress import Absence, Progress, Tally, span
 from .refsfile import RefLine, RefsFile
-from .running import run, tune_collector
+from .running import Signals, tune_collector
 from .streams import say
 
 # When none of so many lines is a reference, the file holds something else.
@@ -58,23 +58,23 @@ def run_fetch(job: Job, connection: Connection) -> int:
     """Read, write, sum up; the exit code. Ends the same way after Ctrl-C, a full disk, an error."""
     fetching = Fetching.open(job)
     ending: BaseException | None = None
-    try:
-        run(fetching.run(connection))
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - told below, never swallowed
-        ending = error
-    ending = fetching.close(ending)
-    if isinstance(ending, click.ClickException) and not fetching.has_begun:
-        raise ending  # such as REFS that are something else: there is nothing to sum up
-    fetching.print_summary()
-    if ending is None:
-        return SOME_FAILED if fetching.tally.failed else COMPLETE
-    if not isinstance(ending, KeyboardInterrupt | DurastateError | click.ClickException):
-        raise ending
-    say(f"durastate: {plain(message_of(ending))}")
-    code = code_of(ending)
-    if code == INTERRUPTED or fetching.tally.complete:
-        say(_how_to_go_on(job))
-    return code
+    with Signals() as signals:
+        try:
+            signals.run(lambda: fetching.run(connection))
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - told below
+            ending = error
+        ending = fetching.close(ending)
+        if isinstance(ending, click.ClickException) and not fetching.has_begun:
+            raise ending  # such as REFS that are something else: there is nothing to sum up
+        fetching.print_summary()
+        if ending is None:
+            return SOME_FAILED if fetching.tally.failed else COMPLETE
+        if not isinstance(ending, KeyboardInterrupt | DurastateError | click.ClickException):
+            raise ending
+        say(f"durastate: {plain(message_of(ending))}")
+        if isinstance(ending, KeyboardInterrupt) or fetching.tally.complete:
+            say(_how_to_go_on(job))
+        return code_of(ending)
 
 
 class Fetching:

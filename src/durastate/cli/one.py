@@ -49,7 +49,7 @@ def print_one(
         return result.state
 
     try:
-        state = run(reading())
+        state = run(reading)
         with results():
             show(state, seen[0].clock_skew_s or 0.0)
     finally:

@@ -1,4 +1,4 @@
-"""Runs the asynchronous part of a command, in a process that is all its own."""
+"""Runs the asynchronous part of a command, in a process that is all its own, until a signal."""
 
 from __future__ import annotations
 
@@ -6,21 +6,26 @@ import asyncio
 import gc
 import signal
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from types import FrameType
+from typing import Any, Self, TypeVar
+
+from durastate.threads import Loop
+
+from .ending import Terminated
 
 _T = TypeVar("_T")
 
 # Whole states are hundreds of thousands of objects without cycles. With Python's threshold of
 # 700 the collector looks through them again and again, for up to 250 ms at a time.
 _GC_THRESHOLDS = (100_000, 20, 50)
+# The one that ends even what comes after `Signals.run`.
+_LAST_SIGNAL = 3
 
 
-def run(main: Coroutine[Any, Any, _T]) -> _T:
-    """Run `main` to its end; the first Ctrl-C or SIGTERM cancels it, then `KeyboardInterrupt`."""
-    try:
-        return asyncio.run(_until_terminated(main))
-    except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
+def run(main: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+    """Run `main` to its end, or to Ctrl-C or SIGTERM: `KeyboardInterrupt` or `Terminated`."""
+    with Signals() as signals:
+        return signals.run(main)
 
 
 def tune_collector() -> None:
@@ -30,17 +35,64 @@ def tune_collector() -> None:
     gc.set_threshold(*_GC_THRESHOLDS)
 
 
-def on_signal(number: signal.Signals, act: Callable[[], object]) -> None:
-    """Have the running loop do that instead; but what this process was begun to ignore stays so.
+class Signals:
+    """Ctrl-C and SIGTERM, for as long as a command works and sums up.
 
-    A shell starts what a script puts into the background with Ctrl-C ignored.
+    They cancel what `run` runs, the first of them unless `on_first` is set and says otherwise. What
+    the command does after that, such as to print its summary, only a third one breaks off, with a
+    `KeyboardInterrupt`. What this process was begun to ignore stays ignored: a shell starts what
+    a script puts into the background with Ctrl-C ignored.
     """
-    if signal.getsignal(number) is not signal.SIG_IGN:
-        asyncio.get_running_loop().add_signal_handler(number, act)
 
+    def __init__(self) -> None:
+        self.on_first: Callable[[], object] = self.cancel
+        self._caught: list[int] = []
+        self._before: dict[signal.Signals, Any] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[Any] | None = None
 
-async def _until_terminated(main: Coroutine[Any, Any, _T]) -> _T:
-    task = asyncio.current_task()
-    assert task is not None
-    on_signal(signal.SIGTERM, task.cancel)
-    return await main
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._catch)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def run(self, main: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        """Run `main` to its end; where a signal cancelled it, raise what `ending` says."""
+
+        async def whole() -> _T:
+            self._task = asyncio.current_task()
+            if self._caught:
+                raise asyncio.CancelledError
+            return await main()
+
+        try:
+            with asyncio.Runner(loop_factory=Loop) as runner:
+                self._loop = runner.get_loop()
+                try:
+                    return runner.run(whole())
+                finally:
+                    self._loop = None
+        except asyncio.CancelledError:
+            raise self.ending() from None
+
+    def cancel(self) -> None:
+        """End what runs, wherever it is."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def ending(self) -> KeyboardInterrupt:
+        """What the first signal means; without any it is an interruption."""
+        return Terminated() if self._caught[:1] == [signal.SIGTERM] else KeyboardInterrupt()
+
+    def _catch(self, number: int, _: FrameType | None) -> None:
+        self._caught.append(number)
+        if self._loop is not None:
+            act = self.on_first if len(self._caught) == 1 else self.cancel
+            self._loop.call_soon_threadsafe(act)
+        elif len(self._caught) == _LAST_SIGNAL:
+            raise self.ending()

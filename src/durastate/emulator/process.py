@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -114,8 +115,8 @@ class EmulatorProcess:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __aexit__
         try:
             self._child = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-m", "durastate.emulator", "--config", "-"),
+                *_python(),
+                *("--config", "-"),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=self._errors,
@@ -206,14 +207,39 @@ async def _stop(child: asyncio.subprocess.Process) -> None:
             await child.wait()
 
 
+def _python() -> list[str]:
+    """The interpreter that runs here, with its options, to run the emulator's `main`.
+
+    It imports from where this process does, and not from the current directory: `-m` and `-c`
+    alone would put that first.
+    """
+    # As multiprocessing does it; there is no public way.
+    options: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    code = (
+        f"import sys; sys.path[:] = {_import_path()!r}; "
+        f"from durastate.emulator.__main__ import main; main()"
+    )
+    return [sys.executable, *options, "-P", "-s", "-c", code]
+
+
+def _import_path() -> list[str]:
+    """Where this process imports from, without the current directory: unless we are from there."""
+    here, source = Path().resolve(), Path(__file__).parents[2].resolve()
+    found = [(str(Path(entry).absolute()), Path(entry).resolve()) for entry in sys.path]
+    return [entry for entry, place in found if place != here or place == source]
+
+
 def _environment() -> dict[str, str]:
-    """This process's environment, in which the child finds the package that runs here."""
-    environment = dict(os.environ)
-    source = Path(__file__).parents[2]
-    if source.name not in ("site-packages", "dist-packages"):
-        before = environment.get("PYTHONPATH")
-        environment["PYTHONPATH"] = f"{source}{os.pathsep}{before}" if before else str(source)
-    return environment
+    """This process's environment without what a Python goes by as it starts.
+
+    `_python` says all of that; but where the standard library is cannot be said otherwise.
+    """
+    kept = () if sys.flags.ignore_environment else ("PYTHONHOME",)
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in kept or not name.startswith("PYTHON")
+    }
 
 
 def _plain(credentials: Credentials) -> dict[str, Any]:

@@ -1,0 +1,5 @@
+"""``python -m durastate``: the command."""
+
+from durastate.cli import main
+
+main()
