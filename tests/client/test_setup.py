@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -796,3 +797,95 @@ async def test_entering_that_is_cancelled_leaves_nothing() -> None:
         else:
             await client.__aexit__(None, None, None)
             assert client_tasks() - before == set()
+
+
+# Credentials that never come
+
+
+@pytest.fixture
+def never(files: Callable[[str, str], None], tmp_path: Path) -> Callable[[str], Path]:
+    """A credential_process that answers this once, and then never; the file has its pid."""
+
+    def install(first_answer: str) -> Path:
+        os.mkfifo(tmp_path / "never")
+        (tmp_path / "first").write_text(first_answer)
+        script = tmp_path / "credentials.sh"
+        script.write_text(
+            f"#!/bin/sh\ncd {tmp_path}\nif [ -s first ]; then cat first; rm first; exit; fi\n"
+            f"echo $$ > pid.new; mv pid.new pid\nread answer < never\n"
+        )
+        script.chmod(0o700)
+        files(f"[default]\ncredential_process = {script}\n", "")
+        return tmp_path / "pid"
+
+    return install
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+async def waiting(said: Path) -> int:
+    """The id of the process, once it waits."""
+    await until(said.exists)
+    return int(said.read_text())  # noqa: ASYNC240
+
+
+@pytest.mark.parametrize("given", ["nothing", "a session"])
+async def test_entering_that_waits_for_credentials_can_be_cancelled(
+    never: Callable[[str], Path], given: str
+) -> None:
+    said = never("")
+    client = StateClient(session=None if given == "nothing" else AioSession())
+    entering = asyncio.create_task(client.__aenter__())
+    process = await waiting(said)
+    turns = 0
+    entering.cancel()
+    while not entering.done() and turns < 100:
+        turns += 1
+        await asyncio.sleep(0)
+    assert entering.cancelled()
+    await until(lambda: not is_running(process))
+
+
+async def test_a_timeout_holds_where_a_call_has_the_credentials_refreshed(
+    never: Callable[[str], Path], emulator: Emulator
+) -> None:
+    later = datetime.now(UTC) + timedelta(hours=1)
+    keys = {"AccessKeyId": "emulator-key", "SecretAccessKey": "emulator-secret"}
+    said = never(json.dumps({"Version": 1, "Expiration": later.isoformat(), **keys}))
+    async with reading(emulator, session=None) as client:
+        client._account._source._expiry_time = datetime.now(UTC) + timedelta(minutes=5)
+        client._account._next_check = 0.0
+        began = asyncio.create_task(client.get_state(ref_of(emulator, 1)))
+        with pytest.raises(DeadlineError, match=r"timeout_s=0\.5"):
+            await client.get_state(ref_of(emulator), timeout_s=0.5)
+        process = await waiting(said)
+        assert not began.done()  # It has no timeout, and another's is not its own.
+    with pytest.raises(ConfigurationError, match="was left"):
+        await began
+    await until(lambda: not is_running(process))
+    assert len(emulator.log) == 0
+
+
+@pytest.mark.parametrize("how", ["returns", "raises", "is cancelled"])
+async def test_a_loop_of_its_own_gives_back_what_its_coroutine_comes_to(how: str) -> None:
+    from durastate.threads import in_a_loop_of_its_own
+
+    async def work() -> str:
+        await asyncio.get_running_loop().getaddrinfo("127.0.0.1", 80)
+        if how == "raises":
+            raise KeyError("there")
+        if how == "is cancelled":
+            raise asyncio.CancelledError
+        return "done"
+
+    if how == "returns":
+        assert await in_a_loop_of_its_own(work) == "done"
+    else:
+        with pytest.raises(KeyError if how == "raises" else asyncio.CancelledError):
+            await in_a_loop_of_its_own(work)
