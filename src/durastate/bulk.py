@@ -125,6 +125,11 @@ class Bulk(Generic[R]):
         entry = await self._results.get()
         if entry is None:
             self._results.put_nowait(None)  # For whoever asks again, or iterates too.
+            if isinstance(self._failure, StopAsyncIteration):
+                # As it is, it would look like the end. Python does the same for a generator.
+                raise RuntimeError(
+                    "the input or a hook raised StopAsyncIteration"
+                ) from self._failure
             if self._failure is not None:
                 raise self._failure
             raise StopAsyncIteration

@@ -12,7 +12,7 @@ from enum import Enum, auto
 from .clock import ServiceClock
 from .errors import CredentialsError, DurastateError, OutageError, ServiceError, TransportError
 from .gates import Hold
-from .hooks import Event, Hook, Paused, RequestDone, Resumed, Retrying, Throttled
+from .hooks import Hook, Paused, RequestDone, Resumed, Retrying, Throttled, teller
 from .limits import SharedLimits
 from .outages import Outage
 from .pace import Pace
@@ -142,6 +142,7 @@ class Calls:
         self._service_clock = ServiceClock(time.time)
         self.waited_for_consumer_s = 0.0
         self.hooks = hooks
+        self.tell = teller(hooks)
         # Whether to tell of the events that come with every request and page, too.
         self.tells_all = tell_all and bool(hooks)
         self._answered: set[str] = set()  # Regions whose endpoint has answered, be it an error
@@ -174,11 +175,6 @@ class Calls:
     def count(self, operation: str, items: int) -> None:
         """What has come of an answer to this call."""
         self._items[operation] += items
-
-    def tell(self, event: Event) -> None:
-        """Tell every hook."""
-        for hook in self.hooks:
-            hook(event)
 
     async def answer(
         self,
@@ -274,6 +270,7 @@ class Calls:
     ) -> tuple[Response | None, tuple[DurastateError, Failure] | None]:
         """One exchange: its answer if any, and what was wrong if anything was."""
         response: Response | None = None
+        failed: tuple[DurastateError, Failure] | None = None
         trial.sent_at = self._clock()
         self._requests += 1
         try:
@@ -285,10 +282,18 @@ class Calls:
         finally:
             self.shared.admission.leave()
             self._served_s += self._clock() - trial.sent_at
+        size = 0
+        if response is not None:
+            size = len(response.body)
+            failed = self._judge(trial, response, hold)
         if self.tells_all:
-            self._tell_of_request(trial, response)
-        if response is None:
-            return None, failed
+            self._tell_of_request(trial, response, size)  # Last, as it may raise.
+        return response, failed
+
+    def _judge(
+        self, trial: _Trial, response: Response, hold: Hold
+    ) -> tuple[DurastateError, Failure] | None:
+        """What is wrong with an answer, if anything is; the pace goes by it."""
         self._answered.add(trial.request.region)
         if 200 <= response.status < 300:
             self._replays_in_a_row = 0
@@ -297,7 +302,7 @@ class Calls:
             date = response.headers.get("date", "")
             self._service_clock.hear(date, now - trial.sent_at, response.proven_at)
             self.shared.admission.learn(len(response.body))
-            return response, None
+            return None
         hold.release()
         error, failure = error_of(
             trial.request,
@@ -311,17 +316,16 @@ class Calls:
             # Refused again while others get through, a page says more of itself than of the rate.
             if not trial.throttled or trial.pace.succeeded_at < trial.throttled_since:
                 trial.pace.throttled(trial.sent_at, self._clock())
-        return response, (error, failure)
+        return error, failure
 
-    def _tell_of_request(self, trial: _Trial, response: Response | None) -> None:
-        status, size = (None, 0) if response is None else (response.status, len(response.body))
+    def _tell_of_request(self, trial: _Trial, response: Response | None, size: int) -> None:
         self.tell(
             RequestDone(
                 operation=trial.request.operation,
                 arn=trial.request.arn,
                 region=trial.request.region,
                 attempt=trial.attempt,
-                status=status,
+                status=None if response is None else response.status,
                 bytes=size,
                 seconds=self._clock() - trial.sent_at,
             )

@@ -7,7 +7,8 @@
     async with durastate.StateClient(hooks=[count]) as client: ...
 
 A hook is called where the event happens, on the event loop, so it must not block. What it raises
-ends the call that it was told about. No event holds a token, a payload, a marker or a header.
+comes out of the read that it was told about and ends nothing else; the log says it, once a client.
+The other hooks are told all the same. No event holds a token, a payload, a marker or a header.
 `operation` is AWS's name of the call; `arn` is the execution's or, of a listing, what the function
 was named by.
 """
@@ -15,6 +16,7 @@ was named by.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
 _LOGGER = logging.getLogger("durastate")
@@ -115,6 +117,29 @@ def log_event(event: Event) -> None:
         name = type(event).__name__
         text = " ".join(f"{key}={value}" for key, value in fields.items())
         _LOGGER.log(level, "%s %s", name, text, extra={"durastate": {"event": name, **fields}})
+
+
+def teller(hooks: Sequence[Hook]) -> Callable[[Event], None]:
+    """Tells every hook of an event, then raises what the first of those that raised did."""
+    has_logged = False
+
+    def tell(event: Event) -> None:
+        nonlocal has_logged
+        raised: BaseException | None = None
+        for hook in hooks:
+            try:
+                hook(event)
+            except BaseException as error:  # noqa: BLE001 - raised below
+                raised = raised or error
+        if raised is None:
+            return
+        if not has_logged:
+            has_logged = True
+            names = (type(raised).__name__, type(event).__name__)
+            _LOGGER.error("a hook raised %s when it was told of %s", *names)
+        raise raised
+
+    return tell
 
 
 def logs_everything() -> bool:

@@ -21,7 +21,8 @@ _LONGEST_PAUSE_S = 20.0
 class Outage:
     """The outages of one endpoint, one after the other.
 
-    `on_change` is told the seconds since the outage began: 0 at its beginning.
+    `on_change` is told the seconds since the outage began: 0 at its beginning. What it raises ends
+    the request whose answer made it known, and nothing else.
     """
 
     def __init__(
@@ -84,11 +85,13 @@ class Outage:
             # There is a probe before the limit, however short that is.
             self._pause_s = min(_FIRST_PAUSE_S, self._limit_s / 4)
             self._call_in(self._limit_s, self._give_up)
-            self._on_change(reason, 0.0)
+            self._call_for_probe()
+            self._on_change(reason, 0.0)  # Last, as it may raise.
         elif is_probe:
             self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
-        else:
-            return
+            self._call_for_probe()
+
+    def _call_for_probe(self) -> None:
         # Half of it by chance, so that many processes do not ask in step.
         self._call_in(self._pause_s * (0.5 + 0.5 * self._random()), self.hand_on)
 

@@ -117,11 +117,11 @@ async def deadline(
     if timeout_s is not None:
         check_seconds("timeout_s", timeout_s)
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(timeout_s) as limit:
             yield
-    except TimeoutError as error:
-        if isinstance(error, DurastateError):
-            raise
+    except TimeoutError:
+        if not limit.expired():
+            raise  # An attempt's, or a hook's own.
         text = f"{call} of {reading.arn} took longer than timeout_s={timeout_s:g}"
         if reading.last_failure:
             text += f". The last failure before that: {reading.last_failure}"

@@ -309,6 +309,88 @@ def test_what_a_hook_raises_ends_the_call_and_leaves_nothing_behind(kind: type, 
     assert [type(event) for event in seen] == order[: order.index(kind) + 1]
 
 
+OTHERS = (TimeoutError, asyncio.CancelledError, StopAsyncIteration, DurastateError)
+
+
+@pytest.mark.parametrize(
+    ("kind", "raised"),
+    [
+        *((kind, Stop) for kind in Event.__args__),  # type: ignore[attr-defined]
+        *((kind, raised) for kind in (Paused, PageRead) for raised in OTHERS),
+    ],
+)
+def test_what_a_hook_raises_once_leaves_every_other_read_as_it_is(
+    kind: type, raised: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: set[type] = set()
+    whole: list[int] = []
+
+    def stop_once(event: Event) -> None:
+        is_first = type(event) not in seen
+        seen.add(type(event))
+        if is_first and isinstance(event, kind):
+            raise raised
+
+    def script(asked: Asked) -> object:
+        """One of everything that hooks are told of, an outage of 5 s among it."""
+        if asked.number in (20, 21):
+            return service_error("ServiceException", status=429 if asked.number == 20 else 500)
+        is_away = 1_003 <= asked.at < 1_008
+        return no_answer("cannot connect", connected=False) if is_away else LAST
+
+    async def read(client: StateClient) -> None:
+        async with client.fetch_many([REF] * 40, max_executions=2) as results:
+            found = [type(result) async for result in results]
+        assert len(found) == 40
+        whole.append(found.count(Fetched))
+
+    async def scenario() -> list[BaseException | None]:
+        transport = ScriptedTransport(script, takes_s=0.3)  # type: ignore[arg-type]
+        async with transport.client(hooks=[stop_once, log_event]) as client:
+            reads = [asyncio.create_task(read(client)) for _ in range(4)]
+            ended = await asyncio.gather(*reads, return_exceptions=True)
+            assert_at_rest(client)
+            assert asyncio.get_running_loop().time() < 1_060
+            return [each for each in ended if each is not None]
+
+    ended = run(scenario())
+    assert seen == set(Event.__args__)  # type: ignore[attr-defined]
+    said = [each.getMessage() for each in caplog.records if each.levelno == logging.ERROR]
+    assert said == [f"a hook raised {raised.__name__} when it was told of {kind.__name__}"]
+    if raised is DurastateError:  # As one of ours it is the failure of one execution.
+        assert (ended, sorted(whole)) == ([], [39, 40, 40, 40])
+    else:
+        expected = RuntimeError if raised is StopAsyncIteration else raised
+        assert ([type(each) for each in ended], whole) == ([expected], [40, 40, 40])
+
+
+def test_every_hook_is_told_whatever_another_raises() -> None:
+    told_of: list[Event] = []
+
+    def stop(_: Event) -> None:
+        raise Stop
+
+    async def scenario() -> None:
+        async with ScriptedTransport([LAST]).client(hooks=[stop, told_of.append]) as client:
+            with pytest.raises(Stop):
+                await client.get_state(REF)
+
+    run(scenario())
+    assert [type(event) for event in told_of] == [RequestDone]
+
+
+def test_a_timeout_error_of_a_hook_is_not_taken_for_the_calls_own() -> None:
+    def stop(_: Event) -> None:
+        raise TimeoutError("the metrics")
+
+    async def scenario() -> None:
+        async with ScriptedTransport([LAST]).client(hooks=[stop]) as client:
+            with pytest.raises(TimeoutError, match="the metrics"):
+                await client.get_state(REF, timeout_s=5)
+
+    run(scenario())
+
+
 def test_whether_anybody_listens_is_asked_when_the_client_is_entered(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
