@@ -12,13 +12,13 @@ import asyncio
 import os
 import ssl
 import time
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 from .errors import ConfigurationError, CredentialsError
+from .providers import provided
 from .redaction import presentable
 from .signing import Credentials
 from .threads import in_a_loop_of_its_own
@@ -40,7 +40,6 @@ _EXPIRY_CHECK_S = 1.0
 _USUAL_CONNECTOR = {"keepalive_timeout": 12}
 # botocore refuses credentials with less than this left.
 _MANDATORY_REFRESH_S = 600
-_LONGEST_REASON = 500
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -253,15 +252,15 @@ class Account:
     async def _reloaded(self) -> Credentials:
         from aiobotocore.session import AioSession
 
-        # Made within `_provided`: a profile may have gone since.
-        source = await _provided(lambda: AioSession(profile=self._profile).get_credentials())
+        session = AioSession(profile=self._profile)
+        source = await provided(session, session.get_credentials)
         if source is None:
             raise CredentialsError("the credentials that AWS refused are gone, and no others found")
         self._source = source
         return await self._frozen()
 
     async def _frozen(self) -> Credentials:
-        frozen = await _provided(self._source.get_frozen_credentials)
+        frozen = await provided(self._session, self._source.get_frozen_credentials)
         return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
 
     # Set-up, in a thread
@@ -278,7 +277,7 @@ class Account:
             if self._session is None:
                 self._session = AioSession(profile=self._profile)
             session = self._session
-            self._source = await _provided(session.get_credentials, "loaded")
+            self._source = await provided(session, session.get_credentials, "loaded")
             if self.region is None:
                 # botocore itself reads AWS_DEFAULT_REGION and the profile only.
                 self.region = os.environ.get("AWS_REGION") or session.get_config_variable("region")
@@ -301,27 +300,6 @@ class Account:
         # (0 is no limit), since the client's own limit comes first.
         self._config = given.merge(AioConfig(signature_version=UNSIGNED, max_pool_connections=0))
         self._credentials = await self._frozen()
-
-
-async def _provided(ask: Callable[[], Any], what: str = "refreshed") -> Any:
-    """What a provider of credentials gives; `CredentialsError` for whatever else comes of it."""
-    from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
-
-    try:
-        return await ask()
-    except ProfileNotFound as error:
-        failure = ConfigurationError(f"{error}")
-    except (BotoCoreError, ClientError, OSError, RuntimeError) as error:
-        # The message may be all that a credential process wrote on stderr.
-        why = presentable(" ".join(str(error).split())[-_LONGEST_REASON:])
-        failure = CredentialsError(f"the credentials cannot be {what}: {why}")
-    except Exception as error:  # noqa: BLE001 - providers are other people's code
-        why = f"their provider failed with {type(error).__name__}"
-        failure = CredentialsError(f"the credentials cannot be {what}: {why}")
-    # Raised out here, so that the exception does not hang on it: one of the JSON parser's holds
-    # all that a credential process said, the keys too; one of the configuration's the line that
-    # it does not understand, which may be a key.
-    raise failure
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:

@@ -53,6 +53,16 @@ _SIGNATURE_CODES = frozenset(
         "UnrecognizedClientException",
     )
 )
+_EXPIRED = "They have expired: get new ones, with `aws sso login` or where you have these from"
+_UNKNOWN = "It knows no such access key: check which profile or variables it comes from"
+_REMEDY = "Check the access key, the session token, the Region and this machine's clock"
+_REMEDIES = {
+    "ExpiredToken": _EXPIRED,
+    "ExpiredTokenException": _EXPIRED,
+    "InvalidAccessKeyId": _UNKNOWN,
+    "InvalidClientTokenId": _UNKNOWN,
+    "UnrecognizedClientException": _UNKNOWN,
+}
 _CLASSES: dict[str, type[ServiceError]] = {
     "InvalidParameterValueException": InvalidRequestError,
     "ResourceNotFoundException": ExecutionNotFoundError,
@@ -81,11 +91,8 @@ def error_of(
     code, message = _code_and_message(secrets, status, headers, body)
     if code in _SIGNATURE_CODES:
         # Its message can quote the whole request, so it stays out.
-        text = (
-            f"{request.operation}: AWS refuses the credentials or the signature: {code}. Check "
-            f"the access key, the session token, the Region and this machine's clock"
-        )
-        return CredentialsError(text), Failure.PERMANENT
+        text = f"{request.operation}: AWS refuses the credentials or the signature: {code}. "
+        return CredentialsError(text + _REMEDIES.get(code, _REMEDY)), Failure.PERMANENT
     failure = classify(status, code)
     kind = _CLASSES.get(code, ServiceError)
     if kind is ExecutionNotFoundError and request.operation == LIST_EXECUTIONS:

@@ -385,12 +385,58 @@ async def test_a_credential_process_is_honoured(
     assert (tmp_path / "runs").read_text() == "x"
 
 
-async def test_a_credential_process_that_fails_is_a_credentials_error(
-    files: Callable[[str, str], None],
+SSO_OF = "sso_account_id = 123456789012\nsso_role_name = R"
+CORP = "sso_region = eu-west-1\nsso_start_url = https://x.awsapps.com/start"
+BY_ITSELF = "run its command by hand to see"
+
+
+@pytest.mark.parametrize(
+    ("profile", "expected"),
+    [
+        (f"{CORP}\n{SSO_OF}", "the SSO login .* run `aws sso login --profile ours`"),
+        (f"sso_session = corp\n{SSO_OF}", "the SSO login .* run `aws sso login --profile ours`"),
+        (
+            "role_arn = arn:aws:iam::123456789012:role/r\nsource_profile = other",
+            "the SSO login of the profile 'other' .* run `aws sso login --profile other`",
+        ),
+        ("credential_process = false", f"process .*'ours' failed: it said nothing; {BY_ITSELF}"),
+        ("credential_process = sh -c 'echo log in >&2; exit 1'", "'ours' failed: log in$"),
+        ("credential_process = echo no JSON", f"did not print the JSON .*{BY_ITSELF}"),
+        ("credential_process = echo []", f"did not print the JSON .*{BY_ITSELF}"),
+        ("credential_process = echo '{\"Version\": 1}'", "failed: .*'AccessKeyId'"),
+        ("credential_process = no-such-program", "cannot be run: .*'no-such-program'"),
+        ("aws_access_key_id = AKIDHALF", "aws_secret_access_key. `aws sts .* --profile ours` may"),
+        (
+            "role_arn = arn:aws:iam::123456789012:role/r\nsource_profile = nowhere",
+            '"nowhere" .*`aws sts get-caller-identity --profile ours` may say more',
+        ),
+    ],
+)
+async def test_credentials_that_cannot_be_had_are_one_line_that_says_how_to_mend_it(
+    profile: str, expected: str, files: Callable[[str, str], None]
 ) -> None:
-    files(f"[default]\ncredential_process = {sys.executable} -S -c 'import nonsense'\n", "")
-    with pytest.raises(CredentialsError):
-        await enter(region_name="eu-west-1")
+    other = f"[sso-session corp]\n{CORP}\n[profile other]\nsso_session = corp\n{SSO_OF}"
+    files(f"[profile ours]\n{profile}\n{other}\n", "")
+    with pytest.raises(CredentialsError, match=expected) as raised:
+        await enter(region_name="eu-west-1", profile_name="ours")
+    assert str(raised.value).splitlines() == [str(raised.value)]
+    assert not str(raised.value).endswith(":")
+
+
+async def test_credentials_that_have_expired_are_told_from_those_that_aws_does_not_know(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    long_ago = datetime.now(UTC) - timedelta(hours=1)
+    for expires, expected in ((long_ago, "have expired.*aws sso login"), (None, "no such access")):
+        keys = Credentials("AKIDOLD", "old-secret", "old-token", expires_at=expires)
+        known = keys if expires else Credentials()
+        async with (
+            Emulator(World(executions=1), credentials=known) as emulator,
+            reading(emulator, session=session_with(keys)) as client,
+        ):
+            with pytest.raises(CredentialsError, match=expected) as raised:
+                await client.get_state(ref_of(emulator))
+            assert "clock" not in str(raised.value)
 
 
 # TLS

@@ -36,6 +36,7 @@ _CORE = (
     "executions",
     "responses",
     "threads",
+    "providers",
     "aws",
     "surplus",
     "addresses",
@@ -73,7 +74,8 @@ MAY_IMPORT = {
     "redaction": set(),
     "responses": {"errors", "models", "decoding", "redaction", "requests", "retries"},
     "threads": set(),
-    "aws": {"errors", "redaction", "signing", "threads"},
+    "providers": {"errors", "redaction"},
+    "aws": {"errors", "providers", "redaction", "signing", "threads"},
     "surplus": set(),
     "addresses": set(),
     "answers": {"errors", "surplus"},
@@ -118,7 +120,9 @@ _ALLOWED_LATE = {("aws", "__version__")}
 _HEAVY = {"aiobotocore", "botocore", "aiohttp", "yarl"}
 _OF_AUDIT = {"pyarrow", "duckdb"}
 # The audit asks two things beside the four calls, of aliases and quotas, of aiobotocore itself.
-_MAY_BE_HEAVY = {"aws", "aiohttp_protocol", "over_aiohttp", "emulator", "cli", "audit"}
+_MAY_BE_HEAVY = {
+    *("aws", "aiohttp_protocol", "providers", "over_aiohttp", "emulator", "cli", "audit"),
+}
 
 
 def parts() -> dict[str, list[Path]]:
