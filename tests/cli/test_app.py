@@ -12,11 +12,15 @@ from typing import Any
 import click
 import pytest
 
+from durastate import DurastateError
 from durastate.cli.app import commands
+from durastate.cli.ending import message_of
+from durastate.emulator import World
 
 from .conftest import Invoke
 from .support import environment, finish, start
 
+ARN = World().arn(0)
 COMMANDS = sorted(commands.commands)
 
 
@@ -93,7 +97,49 @@ def test_without_its_extra_the_command_says_what_to_install(tmp_path: Path) -> N
     env = environment("")
     env["PYTHONPATH"] = f"{tmp_path}{os.pathsep}{env['PYTHONPATH']}"
     done = finish(start("--help", env=env))
-    assert (done.code, "pip install 'durastate[cli]'" in done.err) == (255, True)
+    assert (done.code, "pip install '.[cli]' in durastate's clone" in done.err) == (255, True)
+
+
+SAID = {
+    "region_name: none is configured, and a key has none either": "--region",
+    "no credentials found: set AWS_PROFILE, or pass profile_name or session": "--profile",
+    "no answer for outage_limit_s=0.5 s, so the run ends here": "--outage-limit",
+    "nothing but throttling for outage_limit_s=300 s, so": "--outage-limit",
+    "HTTP 429: no message. Lower Limits.rates or Limits.quota_share, or ask AWS": "--rate",
+    "more than max_state_bytes=5 after 2 pages. stream_pages, iter_pages and iter_history read "
+    "it in parts": "5 bytes",
+}
+
+
+@pytest.mark.parametrize("text", SAID)
+def test_what_the_library_says_names_the_commands_own_options(text: str) -> None:
+    said = message_of(DurastateError(text))
+    assert SAID[text] in said
+    assert not re.search(r"[a-z]_[a-z]|Limits", said)
+
+
+def test_a_name_that_looks_like_an_argument_stays_as_it_is() -> None:
+    text = "GetDurableExecution of arn:aws:lambda:eu-west-1:1:function:outage_limit_s: max_items"
+    assert message_of(DurastateError(text)) == text
+
+
+def test_what_libraries_log_does_not_reach_the_terminal(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text(
+        "[profile corp]\nsso_session = corp\nsso_account_id = 123456789012\nsso_role_name = R\n"
+        "[sso-session corp]\nsso_region = eu-west-1\nsso_start_url = https://x.awsapps.com/start\n"
+    )
+    env = environment("", AWS_CONFIG_FILE=str(tmp_path / "config"), HOME=str(tmp_path))
+    done = finish(start("show", ARN, "--profile", "corp", env=env))
+    assert (done.code, done.out) == (253, "")
+    assert done.err == (
+        "durastate: the SSO login of the profile 'corp' is missing or has expired: run "
+        "`aws sso login --profile corp`\n"
+    )
+
+
+def test_the_package_runs_as_the_command() -> None:
+    done = finish(start("--version", env=environment(""), program=("-m", "durastate")))
+    assert (done.code, done.out.split(",")[0]) == (0, "durastate")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["fetch", "--help"], ["query", "--help"]])

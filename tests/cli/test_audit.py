@@ -620,7 +620,7 @@ def test_a_service_that_goes_away_ends_the_run_and_the_same_command_goes_on(
     assert re.search(r"8 found = .* 0 failed \+ [1-9] not attempted", done.out)
     said = done.err.splitlines()
     assert any(line.startswith("The service has gone away; waiting for it: ") for line in said)
-    assert said[-2].startswith("durastate: no answer for outage_limit_s=0.3 s")
+    assert said[-2].startswith("durastate: no answer for 0.3 s (--outage-limit)")
     assert said[-1].startswith("The same command goes on: durastate audit order-flow")
     assert invoke("audit", "order-flow", "-o", out).code == 0
     assert len(arns(out)) == 8
@@ -634,7 +634,9 @@ def test_without_the_extra_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     done = invoke("audit", "order-flow", "-o", out)
     assert (done.code, done.out) == (255, "")
-    assert done.err == "durastate: this needs pyarrow: pip install 'durastate[audit]'\n"
+    assert (
+        done.err == "durastate: this needs pyarrow: pip install '.[audit]' in durastate's clone\n"
+    )
     assert not out.exists()
 
 

@@ -436,4 +436,7 @@ def test_without_its_extra_a_command_says_what_to_install(
     monkeypatch.setitem(sys.modules, missing, None)  # as if it were not installed
     done = invoke(command[0], directory, *command[1:])
     assert (done.code, done.out) == (255, "")
-    assert done.err == f"durastate: this needs {missing}: pip install 'durastate[audit]'\n"
+    assert (
+        done.err
+        == f"durastate: this needs {missing}: pip install '.[audit]' in durastate's clone\n"
+    )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import re
 import resource
 import signal
 import subprocess
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -157,6 +160,39 @@ def test_credentials_that_never_come_can_be_interrupted_and_are_not_left_waiting
     assert not is_running(said.read_text())
 
 
+def test_ctrl_c_at_the_prompt_for_a_code_leaves_the_terminal_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text(
+        "[default]\nrole_arn = arn:aws:iam::123456789012:role/r\nsource_profile = keys\n"
+        "mfa_serial = arn:aws:iam::123456789012:mfa/somebody\n"
+        "[profile keys]\naws_access_key_id = AKIDKEYS\naws_secret_access_key = secret\n"
+    )
+    settings = environment("http://127.0.0.1:9", AWS_CONFIG_FILE=str(tmp_path / "config"))
+    for name in KEYS:
+        del settings[name]
+    terminal, theirs = pty.openpty()
+    process = start(
+        *("show", ARN),
+        env=settings,
+        **dict.fromkeys(("stdin", "stdout", "stderr"), theirs),
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    said = b""
+    while b"MFA code" not in said:
+        said += os.read(terminal, 1_000)
+    assert not echoes(terminal)
+    os.write(terminal, b"\x03")
+    assert process.wait(30) == 130
+    assert echoes(terminal)
+    assert b"durastate: interrupted" in os.read(terminal, 1_000)
+    os.close(terminal)
+    os.close(theirs)
+
+
+def echoes(terminal: int) -> bool:
+    return bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
+
+
 def test_a_pipe_that_says_no_more_can_be_interrupted(
     slow: Emulator, many: Path, tmp_path: Path
 ) -> None:
@@ -233,7 +269,7 @@ def test_a_service_that_goes_away_for_good_ends_the_run_and_fails_nothing(
     assert said[0].startswith("The service has gone away; waiting for it: ")
     assert "Paused" not in done.err  # nor a second time, by Python's logging
     assert re.search(r"^  outages +[1-9]", done.err, re.MULTILINE)  # each of eight waited
-    assert said[-2].startswith("durastate: no answer for outage_limit_s=0.5 s")
+    assert said[-2].startswith("durastate: no answer for 0.5 s (--outage-limit)")
     assert said[-1].startswith("Go on where this run was: durastate fetch ")
     assert said[-1].endswith("--resume")
     assert not (tmp_path / "out.failures.jsonl").exists()

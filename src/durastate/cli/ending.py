@@ -48,13 +48,40 @@ def code_of(error: BaseException) -> int:
     return SERVICE if isinstance(error, DurastateError) else OTHER
 
 
+# What the library says in the words of its users, who write Python.
+_IN_OPTIONS = tuple(
+    (re.compile(pattern), words)
+    for pattern, words in (
+        (
+            r"^region_name: none is configured, and a key has none either$",
+            "no Region is known: give an ARN, which has one, or --region, or set AWS_REGION",
+        ),
+        (r", or pass profile_name or session$", ", or give --profile"),
+        (r"\bfor outage_limit_s=([0-9.e+]+) s\b", r"for \1 s (--outage-limit)"),
+        (r"\bLower Limits\.rates or Limits\.quota_share\b", "Lower --rate or --quota-share"),
+        (r"\bmore than max_state_bytes=([0-9]+) after\b", r"more than \1 bytes after"),
+        (
+            r"\bstream_pages, iter_pages and iter_history read it in parts$",
+            "The command reads whole executions; durastate's Python API reads this one in parts",
+        ),
+    )
+)
+
+
+def in_options(text: str) -> str:
+    """A message of the library's, with the command's options in the place of its arguments."""
+    for pattern, words in _IN_OPTIONS:
+        text = pattern.sub(words, text)
+    return text
+
+
 def message_of(error: BaseException) -> str:
     """The one line that says what happened."""
     if (code := code_of(error)) in (INTERRUPTED, TERMINATED):
         return "interrupted" if code == INTERRUPTED else "terminated"
     if isinstance(error, click.ClickException):
         return error.format_message()
-    return str(error) or type(error).__name__
+    return in_options(str(error)) or type(error).__name__
 
 
 def reason(message: str, arn: str) -> str:

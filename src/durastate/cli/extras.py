@@ -25,7 +25,9 @@ def audit_extra() -> Iterator[None]:
         name = (error.name or "").partition(".")[0]
         if name not in _OF_AUDIT:
             raise
-        raise Problem(f"this needs {name}: pip install 'durastate[audit]'", OTHER) from None
+        raise Problem(
+            f"this needs {name}: pip install '.[audit]' in durastate's clone", OTHER
+        ) from None
 
 
 @contextmanager

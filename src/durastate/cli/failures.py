@@ -10,7 +10,7 @@ from durastate import DurastateError, InvalidRefError, MissingTokenError
 from durastate.models import dump_json
 from durastate.refs import match_arn
 
-from .ending import USAGE, Problem
+from .ending import USAGE, Problem, in_options
 from .jsonl import FoundLine, LinesFile
 from .plain import plain
 
@@ -80,7 +80,7 @@ def _may_be_ours(line: FoundLine) -> bool:
 
 
 def _failure(line: int, arn: str | None, error: DurastateError) -> dict[str, Any]:
-    message = str(error)
+    message = in_options(str(error))
     # What stands in the place of the ARN may be a token.
     if isinstance(error, InvalidRefError):
         arn, message = None, message.partition(", found")[0]

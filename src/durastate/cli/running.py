@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
+import os
 import signal
-from collections.abc import Callable, Coroutine
+import termios
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, Self, TypeVar
 
@@ -20,6 +24,8 @@ _T = TypeVar("_T")
 _GC_THRESHOLDS = (100_000, 20, 50)
 # The one that ends even what comes after `Signals.run`.
 _LAST_SIGNAL = 3
+# Their tracebacks say nothing to whoever sits at the terminal; a handler of one's own gets them.
+_LOUD = ("asyncio", "aiohttp")
 
 
 def run(main: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
@@ -70,8 +76,10 @@ class Signals:
                 raise asyncio.CancelledError
             return await main()
 
+        for name in _LOUD:
+            logging.getLogger(name).addHandler(logging.NullHandler())
         try:
-            with asyncio.Runner(loop_factory=Loop) as runner:
+            with _terminal_as_it_was(), asyncio.Runner(loop_factory=Loop) as runner:
                 self._loop = runner.get_loop()
                 try:
                     return runner.run(whole())
@@ -96,3 +104,22 @@ class Signals:
             self._loop.call_soon_threadsafe(act)
         elif len(self._caught) == _LAST_SIGNAL:
             raise self.ending()
+
+
+@contextmanager
+def _terminal_as_it_was() -> Iterator[None]:
+    """Undo what a prompt for a code (MFA) has changed, which Ctrl-C leaves behind in a thread."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
+    except OSError:
+        yield
+        return
+    with os.fdopen(terminal, "rb", buffering=0):
+        before = termios.tcgetattr(terminal)
+        try:
+            yield
+        finally:
+            with suppress(OSError, termios.error):
+                # In the background it is another program's, and to touch it would stop this one.
+                if os.tcgetpgrp(terminal) == os.getpgrp():
+                    termios.tcsetattr(terminal, termios.TCSANOW, before)
