@@ -139,5 +139,6 @@ def _start(
 @atexit.register
 def _wait_a_moment() -> None:
     until = time.monotonic() + _LAST_MOMENTS_S
-    for thread in list(_given_up):
-        thread.join(max(0.0, until - time.monotonic()))
+    with suppress(KeyboardInterrupt):
+        for thread in list(_given_up):
+            thread.join(max(0.0, until - time.monotonic()))

@@ -11,6 +11,7 @@ import resource
 import signal
 import subprocess
 import termios
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,32 @@ def test_a_signal_leaves_whole_lines_a_true_count_and_the_way_on(
     assert done.code == 0
     assert f"200 requested = {complete} already there + {200 - complete} complete" in done.err
     assert_complete(out)
+
+
+HURRIES = 30 if os.environ.get("DURASTATE_LONG") else 3
+
+
+PAUSES_S = (0.005, 0.0005, 0.02, 0.05)
+
+
+@pytest.mark.parametrize("number", range(HURRIES))
+def test_whoever_cannot_wait_still_gets_the_count_and_the_way_on(
+    slow: Emulator, many: Path, tmp_path: Path, number: int
+) -> None:
+    out = tmp_path / "out"
+    process = begin(slow, many, "-o", out, "--max-executions", "8")
+    wait_for_lines(out, process, 10)
+    pause = threading.Event()
+    for _ in range(4):
+        process.send_signal(signal.SIGINT)
+        pause.wait(PAUSES_S[number % len(PAUSES_S)])
+    done = finish(process)
+    complete = len(records(out))
+    said = done.err.splitlines()
+    assert done.code == 130, done.err
+    assert said[0].startswith(f"200 requested = {complete} complete + 0 failed + ")
+    assert (said[-2], said[-1][-8:]) == ("durastate: interrupted", "--resume")
+    assert len(said) == 4, done.err  # no traceback, no coroutine that was never awaited
 
 
 @pytest.mark.parametrize(

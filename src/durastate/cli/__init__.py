@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from contextlib import suppress
 
 _NEEDED = ("click", "rich")
+_INTERRUPTED, _TERMINATED = 130, 143
 
 
 def main() -> None:
     """Run the command, or say how to install what it needs."""
     try:
         from .app import run
+
+        code = run()
     except ModuleNotFoundError as error:
         if error.name not in _NEEDED:
             raise
@@ -19,6 +24,11 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(255)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    sys.exit(run())
+    except KeyboardInterrupt:  # A second one, or before there was anything to interrupt.
+        code = _INTERRUPTED
+    if code in (_INTERRUPTED, _TERMINATED):
+        # All is said; another one would only break off what Python does at its end.
+        for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):
+            with suppress(KeyboardInterrupt):
+                signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)

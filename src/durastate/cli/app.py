@@ -693,11 +693,13 @@ def _nobody_reads() -> int:
 
 
 def _told(error: BaseException) -> str:
+    if isinstance(error, click.Abort | KeyboardInterrupt):
+        return message_of(error)
     from durastate import DurastateError
 
     from .plain import plain
 
-    if isinstance(error, DurastateError | click.ClickException | click.Abort | KeyboardInterrupt):
+    if isinstance(error, DurastateError | click.ClickException):
         return plain(message_of(error))
     if isinstance(error, OSError) and error.strerror:
         return plain(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)

@@ -293,9 +293,9 @@ class Auditing:
             if self._run is None or not self._run.progress.is_reading:
                 raise
         assert self._run is not None
-        with directory_problems():
+        with directory_problems(), self._signals.until_the_third():
             manifest = self._run.finish()
-        self._print_summary(manifest)
+            self._print_summary(manifest)
         if ending is None and manifest.complete:
             progress = self._run.progress
             return SOME_FAILED if progress.failed or progress.unlisted else COMPLETE

@@ -30,15 +30,13 @@ class Problem(click.ClickException):
 
 def code_of(error: BaseException) -> int:
     """The exit code for an error that ended a command."""
-    import asyncio
-
-    from durastate import ConfigurationError, DurastateError, InvalidRefError
-
     # click raises an `Abort` of its own from either.
     if isinstance(error, Terminated) or isinstance(error.__cause__, Terminated):
         return TERMINATED
-    if isinstance(error, KeyboardInterrupt | asyncio.CancelledError | click.Abort):
-        return INTERRUPTED
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        return INTERRUPTED  # Perhaps in the middle of an import, so that none comes before.
+    from durastate import ConfigurationError, DurastateError, InvalidRefError
+
     if isinstance(error, Problem):
         return error.code
     if isinstance(error, click.ClickException | InvalidRefError):

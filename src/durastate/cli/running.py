@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 # Whole states are hundreds of thousands of objects without cycles. With Python's threshold of
 # 700 the collector looks through them again and again, for up to 250 ms at a time.
 _GC_THRESHOLDS = (100_000, 20, 50)
-# The one that ends even what comes after `Signals.run`.
+# So many say that somebody cannot wait for what `Signals.until_the_third` runs.
 _LAST_SIGNAL = 3
 # Their tracebacks say nothing to whoever sits at the terminal; a handler of one's own gets them.
 _LOUD = ("asyncio", "aiohttp")
@@ -45,8 +45,7 @@ class Signals:
     """Ctrl-C and SIGTERM, for as long as a command works and sums up.
 
     They cancel what `run` runs, the first of them unless `on_first` is set and says otherwise. What
-    the command does after that, such as to print its summary, only a third one breaks off, with a
-    `KeyboardInterrupt`. What this process was begun to ignore stays ignored: a shell starts what
+    the command does after that, such as to print its summary, they do not break off. What this process was begun to ignore stays ignored: a shell starts what
     a script puts into the background with Ctrl-C ignored.
     """
 
@@ -56,6 +55,7 @@ class Signals:
         self._before: dict[signal.Signals, Any] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
+        self._is_breakable = False
 
     def __enter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -88,6 +88,15 @@ class Signals:
         except asyncio.CancelledError:
             raise self.ending() from None
 
+    @contextmanager
+    def until_the_third(self) -> Iterator[None]:
+        """The block may take long: the third signal, and each after it, breaks it off."""
+        self._is_breakable = True
+        try:
+            yield
+        finally:
+            self._is_breakable = False
+
     def cancel(self) -> None:
         """End what runs, wherever it is."""
         if self._task is not None:
@@ -102,7 +111,7 @@ class Signals:
         if self._loop is not None:
             act = self.on_first if len(self._caught) == 1 else self.cancel
             self._loop.call_soon_threadsafe(act)
-        elif len(self._caught) == _LAST_SIGNAL:
+        elif self._is_breakable and len(self._caught) >= _LAST_SIGNAL:
             raise self.ending()
 
 
