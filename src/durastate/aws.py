@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
+from .arguments import shown
 from .errors import ConfigurationError, CredentialsError
-from .providers import provided
-from .redaction import presentable
+from .providers import one_line, provided
 from .signing import Credentials
 from .threads import in_a_loop_of_its_own
 
@@ -198,10 +198,13 @@ class Account:
                 endpoint_url=self._endpoint_url,
                 config=self._config,
             ).__aenter__()
-            return client, await client.generate_presigned_url(_PROBE)
+            url = await client.generate_presigned_url(_PROBE)
+            _check_url(url)
         except (BotoCoreError, ValueError) as error:
-            problem = f"no endpoint for the Region {region!r}: {error}"
-        raise ConfigurationError(problem)  # Not chained; see `_provided`.
+            problem = f"no endpoint for the Region {shown(region)}: {one_line(error)}"
+        else:
+            return client, url
+        raise ConfigurationError(problem)  # Not chained; see `provided`.
 
     # Credentials
 
@@ -276,6 +279,8 @@ class Account:
         try:
             if self._session is None:
                 self._session = AioSession(profile=self._profile)
+            _check_kind("session", self._session, AioSession)
+            _check_kind("config", self._config, AioConfig)
             session = self._session
             self._source = await provided(session, session.get_credentials, "loaded")
             if self.region is None:
@@ -284,11 +289,11 @@ class Account:
             given = self._config or session.get_default_client_config() or AioConfig()
             self.max_attempts = _max_attempts(given, session)
         except (ProfileNotFound, ValueError) as error:
-            failure = ConfigurationError(f"{error}")
+            failure = ConfigurationError(one_line(error))
         except (BotoCoreError, ClientError, OSError) as error:
-            failure = CredentialsError(f"{error}")
+            failure = CredentialsError(one_line(error))
         if failure is not None:
-            raise failure  # Not chained; see `_provided`.
+            raise failure  # Not chained; see `provided`.
         if self._source is None:
             raise CredentialsError(
                 "no credentials found: set AWS_PROFILE or AWS_ACCESS_KEY_ID and "
@@ -302,10 +307,27 @@ class Account:
         self._credentials = await self._frozen()
 
 
+def _check_kind(name: str, value: object, kind: type) -> None:
+    if value is not None and not isinstance(value, kind):
+        theirs = f"{type(value).__module__}.{type(value).__name__}"
+        raise ConfigurationError(f"{name}: expected aiobotocore's {kind.__name__}, found {theirs}")
+
+
 def _retrieve(task: asyncio.Task[Any]) -> None:
     """Keep asyncio from reporting an exception that no waiter is left to see."""
     if not task.cancelled():
         task.exception()
+
+
+def _check_url(probe_url: str) -> None:
+    """Refuse what no request can be sent to. The URL may hold a password, so it is not shown."""
+    url = urlsplit(probe_url)
+    if url.scheme not in ("http", "https"):
+        raise ConfigurationError(
+            f"endpoint_url: expected http://… or https://…, found {url.scheme[:20]}://…"
+        )
+    if not url.hostname or url.port == 0:
+        raise ConfigurationError("endpoint_url: expected a host and perhaps a port from 1 to 65535")
 
 
 async def _endpoint(client: Any, probe_url: str, region: str) -> Endpoint:

@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeAlias, TypeVar
 
+from .arguments import shown
 from .errors import ConfigurationError, DurastateError
+from .loops import check_loop, running_loop
 from .models import ExecutionState, StatePage
 from .refs import ExecutionRef
 
@@ -80,7 +82,7 @@ class Bulk(Generic[R]):
     ) -> None:
         if type(max_executions) is not int or max_executions < 1:
             raise ConfigurationError(
-                f"max_executions: expected an integer from 1, found {max_executions!r}"
+                f"max_executions: expected an integer from 1, found {shown(max_executions)}"
             )
         self._refs = _Input(refs)
         self._read = read
@@ -96,7 +98,7 @@ class Bulk(Generic[R]):
     async def __aenter__(self) -> Self:
         if self._runner is not None:
             raise ConfigurationError("a bulk read can be entered once; start another one")
-        self._runner = asyncio.create_task(self._run())
+        self._runner = running_loop().create_task(self._run())
         return self
 
     async def __aexit__(
@@ -122,6 +124,7 @@ class Bulk(Generic[R]):
     async def __anext__(self) -> R:
         if self._runner is None:
             raise ConfigurationError("use `async with` around a bulk read, then iterate")
+        check_loop(self._runner.get_loop(), "the bulk read")
         entry = await self._results.get()
         if entry is None:
             self._results.put_nowait(None)  # For whoever asks again, or iterates too.
@@ -209,9 +212,15 @@ class _Input:
         self._ended = False
         if isinstance(refs, AsyncIterable):
             self._async: AsyncIterator[ExecutionRef] | None = aiter(refs)
-        else:
-            self._async = None
+            return
+        self._async = None
+        try:
             self._sync = iter(refs)
+        except TypeError:
+            found = type(refs).__name__
+            raise TypeError(
+                f"refs: expected an iterable of ExecutionRef objects, found {found}"
+            ) from None
 
     async def next(self) -> tuple[int, ExecutionRef] | None:
         ref: Any = _END

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from .arguments import shown
 from .aws import Account
 from .bulk import Bulk, FetchResult, PageResult, Refs
 from .calls import Calls, Persistence, Statistics
@@ -22,6 +23,7 @@ from .executions import ExecutionDescription, ExecutionSummary
 from .history import HistoryPage
 from .hooks import Hook, log_event, logs_everything
 from .limits import Limits
+from .loops import check_loop, running_loop
 from .many import reading_pages, reading_whole
 from .models import ExecutionState, StatePage
 from .refs import ExecutionRef
@@ -29,6 +31,7 @@ from .retries import Retries, RetryPolicy
 from .targets import (
     MAX_ITEMS,
     check_max_items,
+    check_text,
     execution_target,
     executions_target,
     history_target,
@@ -76,6 +79,11 @@ class StateClient:
     ) -> None:
         if session is not None and profile_name is not None:
             raise ConfigurationError("profile_name: the session has a profile already; give one")
+        check_text("region_name", region_name)
+        check_text("profile_name", profile_name)
+        check_text("endpoint_url", endpoint_url)
+        _check_kind("limits", limits, Limits)
+        _check_kind("retry", retry, RetryPolicy)
         self._account = Account(
             session=session,
             region_name=region_name,
@@ -85,17 +93,18 @@ class StateClient:
         )
         self._limits = limits if limits is not None else Limits()
         self._retry = retry if retry is not None else RetryPolicy()
-        self._hooks = hooks
+        self._hooks = _checked_hooks(hooks)
         self._transport: Transport | None = None  # durastate.testing puts its own here.
         self._calls: Calls | None = None
+        self._loop: asyncio.AbstractEventLoop
         self._is_open = False
 
     async def __aenter__(self) -> Self:
         if self._calls is not None:
             raise ConfigurationError("a client can be entered once; make another one")
         account, policy, limits = self._account, self._retry, self._limits
-        clock = asyncio.get_running_loop().time
-        shared = limits.shared(clock, max_requests=account.pool_size)
+        loop = self._loop = running_loop()
+        shared = limits.shared(loop.time, loop=loop, max_requests=account.pool_size)
         transport = self._transport
         if transport is None:
             await account.open()
@@ -124,6 +133,7 @@ class StateClient:
     ) -> None:
         self._is_open = False
         if self._calls is not None:
+            check_loop(self._loop, "the client")
             self._calls.close()
         if self._transport is not None:
             await self._transport.close()
@@ -322,7 +332,9 @@ class StateClient:
         """
         check_max_items(max_items)
         if source not in ("state", "history"):
-            raise ConfigurationError(f"source: expected 'state' or 'history', found {source!r}")
+            raise ConfigurationError(
+                f"source: expected 'state' or 'history', found {shown(source)}"
+            )
         if source == "state" and include_execution_data is not True:
             raise ConfigurationError("include_execution_data: a state always has its data")
         common: Any = {
@@ -357,6 +369,7 @@ class StateClient:
     def _opened(self) -> Calls:
         if not self._is_open or self._calls is None:
             raise ConfigurationError("the client is not open: use `async with StateClient(…)`")
+        check_loop(self._loop, "the client")
         return self._calls
 
     def _waited_for_consumer(self, seconds: float) -> None:
@@ -368,6 +381,22 @@ class StateClient:
         if self._calls is None:
             raise ConfigurationError("the client was never entered: use `async with`")
         return self._calls.statistics()
+
+
+def _check_kind(name: str, value: object, kind: type) -> None:
+    if value is not None and not isinstance(value, kind):
+        raise ConfigurationError(f"{name}: expected {kind.__name__}, found {type(value).__name__}")
+
+
+def _checked_hooks(hooks: object) -> tuple[Hook, ...] | None:
+    if hooks is None:
+        return None
+    found = tuple(hooks) if isinstance(hooks, Iterable) else (None,)
+    if not all(map(callable, found)):
+        raise ConfigurationError(
+            "hooks: expected a list of functions, each of which takes an event"
+        )
+    return found
 
 
 def _single(timeout_s: float | None) -> Persistence:

@@ -146,7 +146,8 @@ def load_json(body: bytes | bytearray | str) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
-        pass
+        if not isinstance(body, bytes | bytearray | str):
+            raise DecodingError("", f"expected JSON, found {type(body).__name__}") from None
     # orjson refuses lone surrogates ("\\ud800"), which JSON's grammar allows. Python's parser
     # takes them; it takes NaN too, which JSON does not have.
     try:

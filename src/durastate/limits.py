@@ -6,10 +6,13 @@ Quotas: AWS Lambda Developer Guide, durable functions quotas, per account and Re
 from __future__ import annotations
 
 import math
+import sys
+from asyncio import AbstractEventLoop
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from .arguments import is_above_zero, shown
 from .errors import ConfigurationError
 from .gates import Admission, ByteGate, Turns
 from .pace import Pace
@@ -65,37 +68,52 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name in ("max_requests", "max_bytes_in_flight", "max_page_bytes", "max_state_bytes"):
-            value = getattr(self, name)
-            if value is not None and (type(value) is not int or value < 1):
-                raise ConfigurationError(f"{name}: expected an integer from 1, found {value!r}")
+            _check_count(name, getattr(self, name), may_be_none=name == "max_requests")
         share = self.quota_share
         if not (share is None or share == "default" or _is_share(share)):
             raise ConfigurationError(
                 f"quota_share: expected None, 'default' or a number above 0, at most 1, "
-                f"found {share!r}"
+                f"found {shown(share)}"
             )
         if not isinstance(self.rates, Mapping):
             raise ConfigurationError("rates: expected a mapping of requests a second by call name")
         for call, rate in self.rates.items():
             if call not in _QUOTAS:
-                raise ConfigurationError(f"rates: expected one of {list(_QUOTAS)}, found {call!r}")
-            if isinstance(rate, bool) or not isinstance(rate, int | float) or not rate > 0:
                 raise ConfigurationError(
-                    f"rates: expected requests a second above 0 for {call}, found {rate!r}"
+                    f"rates: expected one of {list(_QUOTAS)}, found {shown(call)}"
                 )
-        if self.burst is not None and (type(self.burst) is not int or self.burst < 1):
-            raise ConfigurationError(f"burst: expected an integer from 1, found {self.burst!r}")
+            if not is_above_zero(rate):
+                raise ConfigurationError(
+                    f"rates: expected requests a second above 0 for {call}, found {shown(rate)}"
+                )
+        _check_count("burst", self.burst, may_be_none=True)
 
     def shared(
-        self, clock: Callable[[], float], *, max_requests: int | None = None
+        self,
+        clock: Callable[[], float],
+        *,
+        loop: AbstractEventLoop | None = None,
+        max_requests: int | None = None,
     ) -> SharedLimits:
-        """The counters behind these limits, made when the first client with them opens."""
-        if self._shared is None:
-            slots = self.max_requests or max_requests or _DEFAULT_MAX_REQUESTS
-            object.__setattr__(self, "_shared", SharedLimits(self, slots, clock))
+        """The counters behind these limits, made when the first client of an event loop opens."""
         shared = self._shared
-        assert shared is not None
+        if shared is not None and shared.loop is not loop:
+            if shared.loop is not None and not shared.loop.is_closed():
+                raise ConfigurationError(
+                    "limits: they are in use on another event loop; each loop needs its own"
+                )
+            shared = None
+        if shared is None:
+            slots = self.max_requests or max_requests or _DEFAULT_MAX_REQUESTS
+            shared = SharedLimits(self, slots, clock, loop)
+            object.__setattr__(self, "_shared", shared)
         return shared
+
+
+def _check_count(name: str, value: object, *, may_be_none: bool) -> None:
+    if (value is None and may_be_none) or (type(value) is int and 1 <= value <= sys.maxsize):
+        return
+    raise ConfigurationError(f"{name}: expected an integer from 1, found {shown(value)}")
 
 
 def _is_share(value: object) -> bool:
@@ -105,7 +123,14 @@ def _is_share(value: object) -> bool:
 class SharedLimits:
     """What several clients with the same `Limits` count together."""
 
-    def __init__(self, limits: Limits, max_requests: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        max_requests: int,
+        clock: Callable[[], float],
+        loop: AbstractEventLoop | None = None,
+    ) -> None:
+        self.loop = loop
         self.max_requests = max_requests
         self.admission = Admission(max_requests, clock, limits.max_bytes_in_flight)
         self.gate = ByteGate(limits.max_bytes_in_flight, clock, self.admission)

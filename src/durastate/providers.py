@@ -40,6 +40,11 @@ async def provided(session: Any, ask: Callable[[], Awaitable[Any]], what: str = 
     raise failure
 
 
+def one_line(text: object) -> str:
+    """Its end, if it is long, which is where a program says what went wrong."""
+    return presentable(" ".join(str(text).split())[-_LONGEST_REASON:])
+
+
 _SILENCE = logging.NullHandler()
 
 
@@ -61,7 +66,7 @@ def _line(error: Exception, session: Any, what: str) -> str:
             f"`aws login --profile {name}`"
         )
     # Of a credential process it may be all that it wrote on stderr.
-    said = _one_line(details.get("error_msg", error))
+    said = one_line(details.get("error_msg", error))
     if details.get("provider") == "custom-process":
         name = _profile_with(session, _PROCESS)
         return f"the {_PROCESS} of the profile {name!r} failed: " + (
@@ -70,7 +75,7 @@ def _line(error: Exception, session: Any, what: str) -> str:
     if isinstance(error, FileNotFoundError | PermissionError) and _names(session, _PROCESS):
         name = _profile_with(session, _PROCESS)
         return f"the {_PROCESS} of the profile {name!r} cannot be run: {said}"
-    said = _one_line(error).rstrip(".") or type(error).__name__
+    said = one_line(error).rstrip(".") or type(error).__name__
     return f"the credentials cannot be {what}: {said}. {_hint(session)}"
 
 
@@ -88,10 +93,6 @@ def _line_of_unknown(error: Exception, session: Any, what: str) -> str:
 
 def _hint(session: Any) -> str:
     return f"`aws sts get-caller-identity --profile {_profile(session)}` may say more"
-
-
-def _one_line(text: object) -> str:
-    return presentable(" ".join(str(text).split())[-_LONGEST_REASON:])
 
 
 def _profile(session: Any) -> str:

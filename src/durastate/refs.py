@@ -124,7 +124,8 @@ def parse_arn(arn: str) -> ExecutionArn:
 
 def shown_arn(arn: str) -> str:
     """`arn` for an error's text, unless it is none and may be a token that took its place."""
-    return repr(arn[:200]) if str(arn).startswith("arn:") else "something that is no ARN"
+    is_like_one = isinstance(arn, str) and arn.startswith("arn:")
+    return repr(arn[:200]) if is_like_one else "something that is no ARN"
 
 
 def match_arn(arn: str) -> ExecutionArn | None:

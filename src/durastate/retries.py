@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from .arguments import is_above_zero, shown
 from .errors import ConfigurationError
 
 _QUOTA = 500
@@ -78,7 +79,7 @@ class RetryPolicy:
         attempts = self.max_attempts
         if attempts is not None and (type(attempts) is not int or attempts < 1):
             raise ConfigurationError(
-                f"max_attempts: expected at least 1, found {self.max_attempts!r}"
+                f"max_attempts: expected at least 1, found {shown(self.max_attempts)}"
             )
         check_seconds("attempt_timeout_s", self.attempt_timeout_s)
         check_seconds("outage_limit_s", self.outage_limit_s)
@@ -86,8 +87,8 @@ class RetryPolicy:
 
 def check_seconds(name: str, seconds: object) -> None:
     """Refuse what is no length of time."""
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
-        raise ConfigurationError(f"{name}: expected more than 0 seconds, found {seconds!r}")
+    if not is_above_zero(seconds):
+        raise ConfigurationError(f"{name}: expected more than 0 seconds, found {shown(seconds)}")
 
 
 def classify(status: int, code: str) -> Failure:

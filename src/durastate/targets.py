@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
+from .arguments import shown
 from .calls import Calls
 from .decoding import decode_page, is_text
 from .errors import ConfigurationError, InvalidRefError, MissingTokenError
@@ -222,8 +223,8 @@ def executions_target(
 ) -> Target[ExecutionPage]:
     """ListDurableExecutionsByFunction."""
     check_max_items(max_items)
-    _check_text("qualifier", qualifier)
-    _check_text("execution_name", execution_name)
+    check_text("qualifier", qualifier)
+    check_text("execution_name", execution_name)
     _check_moment("started_after", started_after)
     _check_moment("started_before", started_before)
     _check_flag("reverse_order", reverse_order)
@@ -254,7 +255,7 @@ def check_ref(ref: object) -> None:
 def check_max_items(max_items: int) -> None:
     if type(max_items) is not int or not 0 <= max_items <= MAX_ITEMS:
         raise ConfigurationError(
-            f"max_items: expected an integer from 0 to {MAX_ITEMS}, found {max_items!r}"
+            f"max_items: expected an integer from 0 to {MAX_ITEMS}, found {shown(max_items)}"
         )
 
 
@@ -265,28 +266,32 @@ def _check_key(name: str, key: object, kind: type[ConfigurationError]) -> None:
         raise kind(f"{name}: expected a key, found a relative path")
 
 
-def _check_text(name: str, value: object) -> None:
+def check_text(name: str, value: object) -> None:
     if value is not None and not (value and is_text(value)):
         raise ConfigurationError(f"{name}: expected a string that is not empty")
 
 
 def _check_flag(name: str, value: object) -> None:
     if value is not None and not isinstance(value, bool):
-        raise ConfigurationError(f"{name}: expected True or False, found {value!r}")
+        raise ConfigurationError(f"{name}: expected True or False, found {shown(value)}")
 
 
 def _check_moment(name: str, value: object) -> None:
     if value is None:
         return
     if not isinstance(value, datetime) or value.tzinfo is None:
-        raise ConfigurationError(f"{name}: expected a datetime with a time zone, found {value!r}")
+        raise ConfigurationError(
+            f"{name}: expected a datetime with a time zone, found {shown(value)}"
+        )
 
 
 def _checked_statuses(statuses: object) -> tuple[str, ...]:
     if isinstance(statuses, str) or not isinstance(statuses, Collection):
-        raise ConfigurationError(f"statuses: expected a collection of names, found {statuses!r}")
+        raise ConfigurationError(
+            f"statuses: expected a collection of names, found {shown(statuses)}"
+        )
     if not all(is_text(each) and each for each in statuses):
-        raise ConfigurationError(f"statuses: expected names, found {statuses!r}")
+        raise ConfigurationError(f"statuses: expected names, found {shown(statuses)}")
     if len(statuses) > _MOST_STATUSES:
         raise ConfigurationError(f"statuses: expected at most {_MOST_STATUSES} names")
     return tuple({str(each) for each in statuses})

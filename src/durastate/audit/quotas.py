@@ -74,12 +74,12 @@ async def _facts(profile: str | None, region: str | None, endpoint_url: str | No
         found = region or os.environ.get("AWS_REGION") or session.get_config_variable("region")
         url = endpoint_url or _configured(session, "lambda")
         asked_elsewhere = _configured(session, "service_quotas")
+        is_own = url is not None and not _is_of_aws(url, found)
     except (BotoCoreError, ValueError) as error:
         problem = f"{error}"
     if problem is not None:
         # Raised out here: what hangs on those exceptions may be a line of the credentials file.
         raise ConfigurationError(problem)
-    is_own = url is not None and not _is_of_aws(url, found)
     if found is None or (is_own and asked_elsewhere is None):
         why = "the endpoint is no AWS endpoint" if is_own else "there is no Region"
         return Facts(found, is_own, published(found, why))
@@ -122,7 +122,7 @@ async def _service_quotas(session: Any, region: str) -> dict[str, Quota]:
                 except ClientError as error:
                     said = presentable(str(error.response["Error"]["Code"]), keys)
                     found |= _published(call, region, said)
-    except (BotoCoreError, OSError, KeyError, ValueError, TypeError) as error:
+    except (BotoCoreError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         why = f"Service Quotas cannot be asked ({type(error).__name__})"
         found = published(region, why) | found
     return found

@@ -45,8 +45,9 @@ class Signals:
     """Ctrl-C and SIGTERM, for as long as a command works and sums up.
 
     They cancel what `run` runs, the first of them unless `on_first` is set and says otherwise. What
-    the command does after that, such as to print its summary, they do not break off. What this process was begun to ignore stays ignored: a shell starts what
-    a script puts into the background with Ctrl-C ignored.
+    the command does after that, such as to print its summary, they do not break off. What this
+    process was begun to ignore stays ignored: a shell starts what a script puts into the background
+    with Ctrl-C ignored.
     """
 
     def __init__(self) -> None:
