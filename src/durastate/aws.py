@@ -264,7 +264,11 @@ class Account:
 
     async def _frozen(self) -> Credentials:
         frozen = await provided(self._session, self._source.get_frozen_credentials)
-        return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
+        keys = (frozen.access_key, frozen.secret_key, frozen.token)
+        if not all(key is None or (isinstance(key, str) and key.isascii()) for key in keys):
+            # What would encode them quotes the whole of them in its error.
+            raise CredentialsError("the credentials hold characters that no key or token has")
+        return Credentials(*keys)
 
     # Set-up, in a thread
 
@@ -372,7 +376,13 @@ def _max_attempts(config: Any, session: Any) -> int | None:
     if "max_attempts" in retries:
         return int(retries["max_attempts"]) + 1
     configured = session.get_config_variable("max_attempts")
-    return None if configured is None else int(configured)
+    try:
+        return None if configured is None else int(configured)
+    except ValueError:
+        raise ConfigurationError(
+            f"AWS_MAX_ATTEMPTS or max_attempts of the profile: expected a number, "
+            f"found {shown(configured)}"
+        ) from None
 
 
 def _user_agent(client: Any) -> str:

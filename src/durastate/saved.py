@@ -37,6 +37,8 @@ def read_history_file(path: str | PathLike[str]) -> list[HistoryEvent]:
             body = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror or type(error).__name__}") from None
+    except ValueError:  # a character that no name can have
+        raise ConfigurationError("path: expected the name of a file") from None
     try:
         if len(body) > _MOST_BYTES:
             raise DecodingError("", f"more than {_MOST_BYTES:,} bytes, so no history")

@@ -10,7 +10,12 @@ from typing import Any
 
 import pytest
 
-from durastate import ExecutionState, decode_history, operations_from_history
+from durastate import (
+    ConfigurationError,
+    ExecutionState,
+    decode_history,
+    operations_from_history,
+)
 from durastate.audit import DirectoryError, ExecutionRow, Store, read_manifest, verify
 from durastate.audit.rows import row_read
 from durastate.models import dump_json
@@ -50,6 +55,30 @@ def refusal(directory: Path, **options: Any) -> str:
     assert after == before
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+@pytest.mark.parametrize("bad", [None, 5, b"x", "", "\0", "\ud800", ["a"], object()])
+def test_what_names_no_directory_is_a_configuration_error(bad: Any) -> None:
+    for use in (Store.open, read_manifest, lambda path: list(verify(path))):
+        with pytest.raises(ConfigurationError, match=r"^directory: "):
+            use(bad)
+
+
+@pytest.mark.parametrize("name", ["format", "payloads"])
+@pytest.mark.parametrize("bad", [None, 5, "x", ["parquet"]])
+def test_a_format_that_there_is_not_is_a_configuration_error(
+    directory: Path, name: str, bad: Any
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{name}: expected .*, found "):
+        Store.open(directory, **{name: bad})
+    assert not directory.exists()
+
+
+def test_a_directory_may_be_a_string(directory: Path) -> None:
+    with Store.open(str(directory)) as store:
+        store.finish(complete=True)
+    assert read_manifest(str(directory)).complete
+    assert list(verify(str(directory))) == []
 
 
 def test_an_execution_has_its_row_and_its_operations(directory: Path) -> None:

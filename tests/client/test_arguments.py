@@ -167,6 +167,31 @@ async def test_an_endpoint_that_cannot_be_sent_to(url: str, expected: str) -> No
     assert "canary" not in str(raised.value)
 
 
+# The environment
+
+VARIABLES = (
+    *("AWS_REGION", "AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN", "AWS_CONFIG_FILE"),
+    *("AWS_CA_BUNDLE", "AWS_ENDPOINT_URL_LAMBDA", "AWS_USE_FIPS_ENDPOINT", "AWS_MAX_ATTEMPTS"),
+    *("AWS_RETRY_MODE", "AWS_DEFAULTS_MODE", "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE"),
+    *("AWS_METADATA_SERVICE_TIMEOUT", "HTTPS_PROXY", "NO_PROXY"),
+)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("variable", VARIABLES)
+async def test_what_the_environment_says(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDOURS")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    for bad in ("", "x", "-1", "a\nb", "\udcff", "htp://127.0.0.1:1"):
+        monkeypatch.setenv(variable, bad)
+        try:
+            async with StateClient():
+                pass
+        except Exception as error:  # noqa: BLE001
+            assert_clear(error, f"{variable}={bad!r}", ConfigurationError)
+
+
 # Event loops
 
 

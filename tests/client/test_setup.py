@@ -439,6 +439,18 @@ async def test_credentials_that_have_expired_are_told_from_those_that_aws_does_n
             assert "clock" not in str(raised.value)
 
 
+@pytest.mark.parametrize("which", ["ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"])
+@pytest.mark.usefixtures("keys_in_environment")
+async def test_a_key_that_is_no_text_is_an_error_that_does_not_quote_it(
+    which: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"AWS_{which}", "canary\udcff")
+    with pytest.raises(CredentialsError, match="characters") as raised:
+        await enter(region_name="eu-west-1")
+    assert "canary" not in str(raised.value)
+    assert raised.value.__context__ is None
+
+
 # TLS
 
 

@@ -108,7 +108,8 @@ MAY_IMPORT = {
     "client": set(_CORE),
     "": {*_CORE, "client"},
     "audit": {
-        *("details", "errors", "limits", "models", "redaction", "refs", "requests", "signing"),
+        *("arguments", "details", "errors", "limits", "models", "redaction", "refs", "requests"),
+        "signing",
         *("threads", ""),
     },
     "__main__": {"cli"},

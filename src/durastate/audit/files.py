@@ -20,6 +20,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from durastate.arguments import shown
+from durastate.errors import ConfigurationError
+
 from .errors import DirectoryError, WriteError
 
 _PIECE = 1 << 20
@@ -208,3 +211,15 @@ def lock(directory: Path) -> int:
             os.close(descriptor)
             raise WriteError(path, error.strerror or str(error)) from None
     return descriptor
+
+
+def directory_named(path: str | os.PathLike[str]) -> Path:
+    """The path as a `Path`; `ConfigurationError` for what names no directory."""
+    try:
+        name = os.fspath(path)
+        os.fsencode(name)
+    except (TypeError, UnicodeEncodeError):
+        name = ""
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise ConfigurationError(f"directory: expected the path of one, found {shown(path)}")
+    return Path(name)

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -23,7 +24,7 @@ import orjson
 
 from . import kept
 from .errors import DirectoryError
-from .files import is_table_file, opened
+from .files import directory_named, is_table_file, opened
 from .journal import NAME as JOURNAL
 from .schema import SCHEMA_VERSION, Format, Payloads, Table, columns
 
@@ -84,8 +85,9 @@ def worth_saying(clock_skew_s: float) -> int | None:
     return round(clock_skew_s) if abs(clock_skew_s) > _TOLERATED_SKEW_S else None
 
 
-def read_manifest(directory: Path) -> Manifest:
+def read_manifest(directory: str | PathLike[str]) -> Manifest:
     """The manifest of a directory; `DirectoryError` where there is none, or it was changed."""
+    directory = directory_named(directory)
     manifest, is_as_written = load_manifest(directory)
     if not is_as_written:
         raise DirectoryError(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pyarrow as pa
 
 from . import datasets, scratch
 from .errors import DirectoryError, QueryError
+from .files import directory_named
 from .journal import Counts, Journal
 from .manifest import load_manifest, read_manifest
 from .schema import Payloads
@@ -131,7 +133,11 @@ class Tables:
 
 @contextmanager
 def query(
-    directory: Path, sql: str, shape: Shape | None = None, *, partial: bool = False
+    directory: str | PathLike[str],
+    sql: str,
+    shape: Shape | None = None,
+    *,
+    partial: bool = False,
 ) -> Iterator[Answer]:
     """The answer to one statement over `executions`, `operations` and `failures`.
 
@@ -139,17 +145,20 @@ def query(
     `DirectoryError` where there is no audit. `shape` is as with `Tables.ask`, `partial` as with
     `tables`.
     """
+    if not isinstance(sql, str):
+        raise QueryError(f"sql: expected a statement, found {type(sql).__name__}")
     with tables(directory, partial=partial) as opened:
         yield opened.ask(sql, shape=shape)
 
 
 @contextmanager
-def tables(directory: Path, *, partial: bool = False) -> Iterator[Tables]:
+def tables(directory: str | PathLike[str], *, partial: bool = False) -> Iterator[Tables]:
     """The same for several statements.
 
     With `partial`, what runs have saved by now, whether they were killed or go on: an answer of
     that has one column more, `partial`.
     """
+    directory = directory_named(directory)
     with ExitStack() as held:
         counts: Counts | None = None
         if partial:

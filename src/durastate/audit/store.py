@@ -20,20 +20,22 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from datetime import datetime, timedelta, timezone
+from os import PathLike
 from pathlib import Path
 from typing import Any, Self
 
 import orjson
 
 from durastate import __version__
-from durastate.errors import DurastateError
+from durastate.arguments import shown
+from durastate.errors import ConfigurationError, DurastateError
 from durastate.models import ExecutionState
 
 from . import manifest as manifests
 from . import scratch
 from .compaction import compact
 from .errors import DirectoryError
-from .files import lock, new_file, writing
+from .files import directory_named, lock, new_file, writing
 from .journal import CLOSED, Counts, File, Journal, Read
 from .kept import pins as pins_of
 from .manifest import (
@@ -92,7 +94,7 @@ class Store:
     @classmethod
     def open(
         cls,
-        directory: Path,
+        directory: str | PathLike[str],
         *,
         format: Format = "parquet",  # noqa: A002
         payloads: Payloads = "none",
@@ -106,11 +108,14 @@ class Store:
         `DirectoryError` where the directory holds something else, was written with another
         schema version, format or `payloads`, has been changed since, or is in use.
         """
-        assert format in FORMATS
-        assert payloads in PAYLOADS
-        if directory.exists() and not directory.is_dir():
-            raise DirectoryError(directory, "is no directory")
+        directory = directory_named(directory)
+        for name, given, known in (("format", format, FORMATS), ("payloads", payloads, PAYLOADS)):
+            if not isinstance(given, str) or given not in known:
+                expected = ", ".join(known)
+                raise ConfigurationError(f"{name}: expected {expected}, found {shown(given)}")
         with writing(directory):
+            if directory.exists() and not directory.is_dir():
+                raise DirectoryError(directory, "is no directory")
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             in_use = check_ours(directory)
         with ExitStack() as opened:

@@ -5,24 +5,26 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from itertools import groupby
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from .errors import DirectoryError
-from .files import NotRegular, is_table_file, opened, sha256_of
+from .files import NotRegular, directory_named, is_table_file, opened, sha256_of
 from .manifest import NAME, ContentDigest, Manifest, ManifestFile, load_manifest
 from .schema import Table, columns
 from .tables import Columns, digest_of, pieces, plain_columns, reading
 
 
-def verify(directory: Path) -> Iterator[str]:
+def verify(directory: str | PathLike[str]) -> Iterator[str]:
     """What is wrong, one line each; nothing if all is well.
 
     Needs the files and the manifest, not the journal. `DirectoryError` where there is no manifest
     to go by. Rows are looked at only where every file is byte for byte what was written.
     """
+    directory = directory_named(directory)
     manifest, is_as_written = load_manifest(directory)
     if not is_as_written:
         yield f"{NAME}: was changed since it was written"
