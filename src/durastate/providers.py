@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from .errors import ConfigurationError, CredentialsError
@@ -17,6 +18,7 @@ _LONGEST_REASON = 500
 _PROCESS = "credential_process"
 _LOGIN = "login_session"
 _SSO = ("sso_session", "sso_start_url")
+_SILENCE = logging.NullHandler()
 
 
 async def provided(session: Any, ask: Callable[[], Awaitable[Any]], what: str = "refreshed") -> Any:
@@ -45,9 +47,6 @@ def one_line(text: object) -> str:
     return presentable(" ".join(str(text).split())[-_LONGEST_REASON:])
 
 
-_SILENCE = logging.NullHandler()
-
-
 def _line(error: Exception, session: Any, what: str) -> str:
     from botocore import exceptions as known
 
@@ -59,7 +58,7 @@ def _line(error: Exception, session: Any, what: str) -> str:
             f"the SSO login of the profile {name!r} is missing or has expired: run "
             f"`aws sso login --profile {name}`"
         )
-    if isinstance(error, known.LoginError):
+    if isinstance(error, known.LoginRefreshRequired | known.LoginTokenLoadError):
         name = _profile_with(session, _LOGIN)
         return (
             f"the login of the profile {name!r} is missing or has expired: run "
@@ -113,7 +112,11 @@ def _profile_with(session: Any, *settings: str) -> str:
 
 def _chain(session: Any) -> list[tuple[str, dict[str, Any]]]:
     """The profile and those that it names as the source of its credentials."""
-    profiles = session.full_config.get("profiles", {})
+    from botocore.exceptions import BotoCoreError
+
+    profiles: dict[str, dict[str, Any]] = {}
+    with suppress(BotoCoreError):  # a file that has been damaged since
+        profiles = session.full_config.get("profiles", {})
     name: Any = _profile(session)
     found: dict[str, dict[str, Any]] = {}
     while isinstance(name, str) and name not in found:
