@@ -137,6 +137,8 @@ def _as_json(event: dict[str, Any] | str | bytes) -> str | bytes:
 
 def load_answer(body: bytes | bytearray | str) -> Any:
     """`load_json` of what a service sent; refused where nothing honest has so much structure."""
+    if not isinstance(body, bytes | bytearray | str):
+        raise DecodingError("", f"expected JSON, found {type(body).__name__}")
     check_structure(body.encode(errors="replace") if isinstance(body, str) else body)
     return load_json(body)
 
@@ -146,8 +148,7 @@ def load_json(body: bytes | bytearray | str) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
-        if not isinstance(body, bytes | bytearray | str):
-            raise DecodingError("", f"expected JSON, found {type(body).__name__}") from None
+        pass
     # orjson refuses lone surrogates ("\\ud800"), which JSON's grammar allows. Python's parser
     # takes them; it takes NaN too, which JSON does not have.
     try:
