@@ -116,7 +116,8 @@ def _chain(session: Any) -> list[tuple[str, dict[str, Any]]]:
 
     profiles: dict[str, dict[str, Any]] = {}
     with suppress(BotoCoreError):  # a file that has been damaged since
-        profiles = session.full_config.get("profiles", {})
+        known = session.full_config
+        profiles = known.get("profiles", {})
     name: Any = _profile(session)
     found: dict[str, dict[str, Any]] = {}
     while isinstance(name, str) and name not in found:
