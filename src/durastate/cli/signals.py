@@ -16,6 +16,9 @@ _ENDING = [
 ]
 
 
+_UNHEEDED = (signal.SIG_DFL, signal.default_int_handler)
+
+
 @contextmanager
 def ends_tidily() -> Iterator[None]:
     """The block's own ends are run before a signal ends the process, and its files are private.
@@ -30,11 +33,10 @@ def ends_tidily() -> Iterator[None]:
         came.append(number)
         raise KeyboardInterrupt
 
-    # What this process was begun to ignore stays ignored.
+    # What this process was begun to ignore stays ignored, and what somebody waits for already, as
+    # an audit that sums up does for Ctrl-C and SIGTERM, stays his.
     handlers = {each: signal.getsignal(each) for each in _ENDING}
-    before = {
-        each: handler for each, handler in handlers.items() if handler not in (signal.SIG_IGN, None)
-    }
+    before = {each: handler for each, handler in handlers.items() if handler in _UNHEEDED}
     mask = os.umask(0o077)
     try:
         for each in before:
