@@ -38,6 +38,8 @@ _EVIDENT = 5.0
 _SUSPECT = 2.5
 # Among fewer answers, and at a slower pace in a second, there is hardly a stray.
 _FEW = 33
+# A larger share than this, right after a cut, is the limit again.
+_MOST_STRAYS = 0.04
 # How many answers the learnt share goes by at the beginning, and at most.
 _ANSWERS_AT_FIRST = 20
 _ANSWERS_REMEMBERED = 2000
@@ -187,7 +189,7 @@ class Pace:
             return True
         if (self._good or self.rate) > _FEW and strays.explain(refused, answers):
             return True
-        self._learn(now)
+        self._learn(now, before_cut=True)
         return False
 
     @property
@@ -197,13 +199,18 @@ class Pace:
             return not self._is_limited
         return self._grown_s < _WELL_BELOW_S
 
-    def _learn(self, now: float) -> None:
-        """Learn the share of strays, unless another cut soon after one shows that it was none."""
+    def _learn(self, now: float, *, before_cut: bool = False) -> None:
+        """Learn the share of strays.
+
+        Many refusals soon after a cut are none: the pace was still too high, and is cut again.
+        """
         if self._shows_strays:
             self._learning[0] += self._lately.taken
             self._learning[1] += self._lately.refused
-        if now - self._cut_at >= _AGAIN_S:
-            self._strays.add(*self._learning)
+        taken, refused = self._learning
+        soon = now - self._cut_at < _AGAIN_S
+        if not soon or (before_cut and refused <= _MOST_STRAYS * taken):
+            self._strays.add(taken, refused)
             self._learning = [0, 0]
 
     def _turn(self, now: float) -> None:

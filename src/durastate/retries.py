@@ -20,7 +20,7 @@ _QUOTA = 500
 _SUCCESS_REFILL = 1
 _LONGEST_DELAY_S = 20.0
 # A page that is refused twice may have had bad luck; no run shall wait a second for that one page.
-_THROTTLED_AGAIN_S = 0.1
+_THROTTLED_AGAIN_S = 0.2
 # x-amz-retry-after may add this much to the delay that the client drew.
 _LONGEST_EXTRA_S = 5.0
 # Retry-After, which the model of TooManyRequestsException declares, is taken at its word up to

@@ -203,7 +203,7 @@ def test_beside_stray_refusals_the_limit_is_used_and_kept(
         )
         good, throttled = seen.good(15, until) / rate, seen.throttled(15, until)
         record_property(f"stray throttles: successful answers at R={rate}, of R", good)
-        assert good >= 0.7, seed
+        assert good >= 0.5, seed
         assert throttled <= stray + 0.02, seed
 
 
