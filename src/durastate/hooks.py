@@ -46,7 +46,11 @@ class Retrying(NamedTuple):
 
 
 class Throttled(NamedTuple):
-    """The service has refused a request as one too many; `rate` is the pace from now on."""
+    """The service has refused a request as one too many.
+
+    `rate` is the pace from now on: unchanged where one refusal in hundreds is no sign of going too
+    fast, and infinite where nothing bounds it.
+    """
 
     operation: str
     arn: str
@@ -82,7 +86,11 @@ class ExecutionDone(NamedTuple):
 
 
 class Paused(NamedTuple):
-    """An endpoint has gone away, and bulk reads wait for it. `reason` is our error's text."""
+    """An endpoint has gone away, and bulk reads wait for it. `reason` is our error's text.
+
+    An outage within 10 s of another is told once it has lasted a second, so that an endpoint which
+    comes and goes many times a second is no flood of events.
+    """
 
     region: str
     reason: str

@@ -8,6 +8,7 @@ than the limit ends for everybody who waits with an `OutageError`, and with that
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
 from copy import copy
@@ -16,12 +17,17 @@ from .errors import DurastateError, OutageError
 
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 20.0
+# Where an endpoint comes and goes many times a second, nobody wants to hear of each time: an
+# outage that comes so soon after another is told only once it has lasted.
+_SOON_S = 10.0
+_LASTING_S = 1.0
 
 
 class Outage:
     """The outages of one endpoint, one after the other.
 
-    `on_change` is told the seconds since the outage began: 0 at its beginning. What it raises ends
+    `on_change` is told the seconds since the outage began: 0 at its beginning. Of one that follows
+    another soon it is told when a probe fails after a second, or not at all. What it raises ends
     the request whose answer made it known, and nothing else.
     """
 
@@ -33,6 +39,8 @@ class Outage:
     ) -> None:
         self.is_on = False
         self.waited_s = 0.0
+        self._is_told = False
+        self._ended_at = -math.inf
         self._limit_s = limit_s
         self._random = random
         self._on_change = on_change
@@ -86,10 +94,15 @@ class Outage:
             self._pause_s = min(_FIRST_PAUSE_S, self._limit_s / 4)
             self._call_in(self._limit_s, self._give_up)
             self._call_for_probe()
-            self._on_change(reason, 0.0)  # Last, as it may raise.
+            self._is_told = self._began_at - self._ended_at >= _SOON_S
+            if self._is_told:
+                self._on_change(reason, 0.0)  # Last, as it may raise.
         elif is_probe:
             self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
             self._call_for_probe()
+            if not self._is_told and self._loop.time() - self._began_at >= _LASTING_S:
+                self._is_told = True
+                self._on_change(reason, 0.0)
 
     def _call_for_probe(self) -> None:
         # Half of it by chance, so that many processes do not ask in step.
@@ -115,7 +128,9 @@ class Outage:
             if not place.done():
                 place.set_result(False)
         self._waiting.clear()
-        self._on_change(self._reason, self._loop.time() - self._began_at)
+        self._ended_at = self._loop.time()
+        if self._is_told:
+            self._on_change(self._reason, self._ended_at - self._began_at)
 
     def close(self) -> None:
         """Forget the outage; nothing of it happens later."""

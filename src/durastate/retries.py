@@ -20,6 +20,8 @@ from .errors import ConfigurationError
 _QUOTA = 500
 _SUCCESS_REFILL = 1
 _LONGEST_DELAY_S = 20.0
+# A page that is refused twice may have had bad luck; no run shall wait a second for that one page.
+_THROTTLED_AGAIN_S = 0.2
 # x-amz-retry-after may add this much to the delay that the client drew.
 _LONGEST_EXTRA_S = 5.0
 # Retry-After, which the model of TooManyRequestsException declares, is taken at its word up to
@@ -140,7 +142,7 @@ class Retries:
         None the first time, because the limiter's pace has just come down. A page that is
         throttled again and again backs off by itself, so that it alone does not slow the others.
         """
-        drawn = 0.0 if times < 2 else self._drawn(Failure.THROTTLED.value[1], times - 1)
+        drawn = 0.0 if times < 2 else self._drawn(_THROTTLED_AGAIN_S, times - 1)
         return _hinted(drawn, headers)
 
     def _drawn(self, base: float, attempt: int) -> float:

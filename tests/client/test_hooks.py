@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 import pytest
-from virtual_clock import run
+from virtual_clock import now, run
 
 import durastate.hooks
 from durastate import (
@@ -106,7 +107,7 @@ def test_a_throttle_says_the_pace_and_the_pause(way: str, timeout_s: float | Non
     assert isinstance(throttled, Throttled)
     assert (throttled.operation, throttled.arn, throttled.region) == (STATE, ARN, "eu-west-1")
     assert throttled.delay_s == 3
-    assert 0 < throttled.rate < 100
+    assert throttled.rate == math.inf  # One refusal is no reason to slow down.
 
 
 def test_a_throttle_of_a_single_call_is_a_retry() -> None:
@@ -165,6 +166,32 @@ def test_an_outage_is_told_of_once_and_its_end_with_its_length() -> None:
     assert resumed.region == "eu-west-1"
     assert 5 - 0.06 * 3 < resumed.seconds < 15
     assert kinds.count(ExecutionDone) == 4
+
+
+def test_an_endpoint_that_comes_and_goes_every_5_ms_is_not_told_of_each_time() -> None:
+    events: list[Event] = []
+
+    async def scenario() -> float:
+        began = now()
+
+        def script(asked: Asked) -> object:
+            is_away = asked.at > began + 0.02 and (asked.at - began) % 0.01 < 0.005
+            return no_answer("cannot connect", connected=False) if is_away else LAST
+
+        transport = ScriptedTransport(script, takes_s=0.0034)  # type: ignore[arg-type]
+        async with transport.client(hooks=[events.append]) as client:
+            async with client.fetch_many([REF] * 300, max_executions=16) as results:
+                assert [result.error async for result in results] == [None] * 300
+            assert client.statistics().waited_for_outages_s > 1
+        return now() - began
+
+    took_s = run(scenario())
+    # The first is told at once; of the others those that had lasted, which are never two in 1 s.
+    told = [event for event in events if isinstance(event, Paused | Resumed)]
+    assert [type(event) for event in told] == [Paused, Resumed] * (len(told) // 2)
+    lengths = [event.seconds for event in told if isinstance(event, Resumed)]
+    assert all(seconds >= 1 for seconds in lengths[1:])
+    assert 1 <= len(lengths) <= 1 + took_s / 2
 
 
 def test_an_outage_that_ends_the_run_has_no_end_of_its_own() -> None:

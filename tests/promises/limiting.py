@@ -88,18 +88,23 @@ def simulate(
     rival: tuple[float, float] | None = None,
     ceiling: float = math.inf,
     workers: int = 64,
+    pages: float = math.inf,
+    stray: float = 0.0,
 ) -> Traffic:
-    """`workers` that always have another request to send, against a service that limits.
+    """`workers` that have `pages` to ask for, against a service that limits.
 
     `rival` is when another client comes, and its requests a second, which it sends whatever
-    happens, at jittered times.
+    happens, at jittered times. `stray` is the share of requests that are refused whatever the
+    rate.
     """
     chance = random.Random(seed)  # noqa: S311 - a simulation
+    astray = random.Random(f"{seed}/stray")  # noqa: S311 - so that all else stays the same
     service = Bucket(rate, burst_s, level=chance.random())
     pace = Pace(ceiling, math.inf if ceiling == math.inf else ceiling * 0.05)
     back_off = Retries(1, chance.random).throttled_s
     traffic, events, number = Traffic(), [], count()
     idle, timer = deque(_Page() for _ in range(workers)), _Page()
+    left = pages - workers
 
     def later(at: float, what: str, page: _Page = timer) -> None:
         heapq.heappush(events, (at, next(number), what, page))
@@ -118,7 +123,7 @@ def simulate(
             later(now + chance.uniform(0.5, 1.5) / rival[1], "rival")
             continue
         if what == "arrives":
-            is_good = service.take(now)
+            is_good = service.take(now) and astray.random() >= stray
             (traffic.taken if is_good else traffic.refused).append(now)
             later(now + rtt_s / 2, "good" if is_good else "bad", page)
             continue
@@ -126,7 +131,9 @@ def simulate(
             continue  # It was set anew since.
         if what == "good":
             pace.succeeded(now)
-            idle.append(_Page())
+            if left > 0:
+                left -= 1
+                idle.append(_Page())
         elif what == "bad":
             # As `Calls` does it.
             if not page.refused or pace.succeeded_at < page.refused_since:

@@ -147,13 +147,85 @@ def test_no_second_has_more_than_the_ceiling_allows(rate: int, share: float) -> 
         assert seen.good(15, 30) >= 0.85 * min(ceiling, rate), seed
 
 
+# In simulated time: refusals that come at any pace
+
+
+# A ceiling, seconds to an answer, how many at once, pages.
+RUNS = {
+    "as fast as it answers, 320/s": (math.inf, 0.2, 64, 5_000),
+    "as fast as it answers, 1,280/s": (math.inf, 0.05, 64, 5_000),
+    "one at a time": (math.inf, 0.05, 1, 1_000),
+    "below 12/s": (12.0, 0.05, 64, 1_000),
+    "below 100/s": (100.0, 0.05, 64, 5_000),
+}
+
+
+@pytest.mark.parametrize("how", RUNS)
+def test_stray_refusals_cost_a_run_at_most_a_tenth_of_its_speed(
+    how: str, record_property: Record
+) -> None:
+    ceiling, rtt_s, workers, pages = RUNS[how]
+
+    def took(seed: int, stray: float) -> float:
+        seen = simulate(
+            lambda _: 1e9,
+            math.inf,
+            burst_s=1.0,
+            seed=seed,
+            rtt_s=rtt_s,
+            ceiling=ceiling,
+            workers=workers,
+            pages=pages,
+            stray=stray,
+        )
+        assert len(seen.taken) == pages
+        assert (len(seen.refused) > 0) == (stray > 0) or stray < 0.005
+        return seen.taken[-1]
+
+    for seed in range(200 if LONG else 3):
+        undisturbed = took(seed, 0.0)
+        for stray in (0.001, 0.003, 0.01):
+            longer = took(seed, stray) / undisturbed
+            record_property(
+                f"stray throttles: time taken with {stray:.1%}, of that without", longer
+            )
+            assert longer <= 1.1, (seed, stray)
+
+
+@pytest.mark.parametrize("rate", [100, 1_000])
+def test_beside_stray_refusals_the_limit_is_used_and_kept(
+    rate: int, record_property: Record
+) -> None:
+    until, stray = 45.0, 0.01
+    for seed in range(20 if LONG else 1):
+        seen = simulate(
+            lambda _: rate, until, burst_s=0.3, seed=seed, rtt_s=0.05, workers=256, stray=stray
+        )
+        good, throttled = seen.good(15, until) / rate, seen.throttled(15, until)
+        record_property(f"stray throttles: successful answers at R={rate}, of R", good)
+        assert good >= 0.5, seed
+        assert throttled <= stray + 0.02, seed
+
+
+@pytest.mark.parametrize("rate", [15, 100])
+def test_a_ceiling_just_above_the_limit_is_found_to_be_too_high(rate: int) -> None:
+    # One in twenty is refused, and of so few a second only the long run tells.
+    for seed in range(20 if LONG else 2):
+        seen = simulate(
+            lambda _: rate, 200, burst_s=0.3, seed=seed, rtt_s=0.05, ceiling=1.05 * rate
+        )
+        assert seen.throttled(30, 200) <= 0.02, seed
+        assert seen.good(30, 200) >= 0.9 * rate, seed
+
+
 # On a virtual clock: what becomes of a throttled page
 
 
 class Service:
-    """A transport in memory that answers after 10 ms, with a 429 where `refuses` says so."""
+    """A transport in memory that answers after a while, with a 429 where `refuses` says so."""
 
-    def __init__(self, refuses: Callable[[str, int], bool]) -> None:
+    def __init__(self, refuses: Callable[[str, int], bool], takes_s: float = 0.01) -> None:
+        self._takes_s = takes_s
         self.at: list[float] = []
         self.asked: dict[str, int] = {}
         self._refuses = refuses
@@ -161,7 +233,7 @@ class Service:
     async def __call__(self, request: Request, hold: Hold) -> Response:  # noqa: ARG002
         self.at.append(now())
         number = self.asked[request.arn] = self.asked.get(request.arn, 0) + 1
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(self._takes_s)
         if self._refuses(request.arn, number):
             return Response(429, {"x-amzn-errortype": "TooManyRequestsException"}, b"{}")
         return Response(200, {}, b'{"Operations": []}')
@@ -282,6 +354,25 @@ def test_one_execution_that_is_throttled_for_ever_slows_the_others_only_a_little
     # The one cut of the pace, and the growth after it, cost the same however long the run is.
     for seed in range(20 if LONG else 1):
         assert run(took(broken_one, seed)) <= run(took(None, seed)) + 5, seed
+
+
+def test_a_bulk_read_loses_no_speed_to_stray_refusals() -> None:
+    count = 5_000 if LONG else 1_500
+
+    async def took(stray: float, seed: int) -> float:
+        chance = random.Random(seed)  # noqa: S311 - which requests are refused
+        service = Service(lambda *_: chance.random() < stray, takes_s=0.2)
+        async with client_of(service) as client:
+            began = now()
+            async with client.fetch_many(ref(number) for number in range(count)) as many:
+                assert [result.error async for result in many] == [None] * count
+            assert len(service.at) == count + client.statistics().throttles
+        return now() - began
+
+    undisturbed = run(took(0.0, 0))
+    for seed in range(10 if LONG else 1):
+        for stray in (0.001, 0.003, 0.01) if LONG else (0.01,):
+            assert run(took(stray, seed)) <= 1.1 * undisturbed, (seed, stray)
 
 
 # Against a real service
