@@ -184,10 +184,10 @@ def _piped(path: Path, content: bytes) -> Path:
         ('{"arn":"a"}'.encode("utf-16-be").join((b"\xfe\xff", b"")), "it is UTF-16"),
         (b"PK\x03\x04\x14\0\0\0", "it is neither text nor gzip"),
         (bytes(9_000), "it is neither text nor gzip"),
-        (gzip.compress(gzip.compress(b"{}\n")), "it is neither text nor gzip"),
+        (gzip.compress(gzip.compress(b"{}\n", mtime=0), mtime=0), "it is neither text nor gzip"),
         (b'[{"arn": "a"},\n{"arn": "b"}]', "it is one JSON array: jq -c '.[]' makes lines of it"),
         (b'\xef\xbb\xbf\n  [{"arn": "a"}]', "it is one JSON array"),
-        (gzip.compress(b"[]"), "it is one JSON array"),
+        (gzip.compress(b"[]", mtime=0), "it is one JSON array"),
         (b"\x1f\x8b\x08\0not gzip at all", "its gzip is damaged"),
     ],
 )

@@ -324,7 +324,7 @@ def test_security_md_names_every_call_of_every_command() -> None:
         ({"without_tokens": True}, {GET_EXECUTION, GET_HISTORY, LIST_EXECUTIONS}),
         ({"audit": True}, ASKS["audit"]),
     ],
-    ids=str,
+    ids=["reading", "without-tokens", "audit"],
 )
 def test_the_policy_allows_those_calls_and_no_other(
     options: dict[str, bool], calls: set[str]
