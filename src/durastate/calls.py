@@ -382,7 +382,7 @@ class Calls:
                 f"nothing but throttling for outage_limit_s={limit_s:g} s, so the run ends here: "
                 f"{error}"
             )
-        delay_s = self._retries.throttled_s(trial.throttled, headers)
+        delay_s = self._retries.throttled_s(trial.throttled, headers, is_limited=pace.is_throttled)
         if self.hooks:
             where = (trial.request.operation, trial.request.arn, trial.request.region)
             self.tell(Throttled(*where, rate=pace.rate, delay_s=delay_s))

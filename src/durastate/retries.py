@@ -20,8 +20,9 @@ from .errors import ConfigurationError
 _QUOTA = 500
 _SUCCESS_REFILL = 1
 _LONGEST_DELAY_S = 20.0
-# A page that is refused twice may have had bad luck; no run shall wait a second for that one page.
-_THROTTLED_AGAIN_S = 0.2
+# Where the service shows no limit, a page that is refused twice has had bad luck, and no run shall
+# wait a second for it.
+_BAD_LUCK_S = 0.1
 # x-amz-retry-after may add this much to the delay that the client drew.
 _LONGEST_EXTRA_S = 5.0
 # Retry-After, which the model of TooManyRequestsException declares, is taken at its word up to
@@ -136,13 +137,15 @@ class Retries:
         self.available -= cost
         return _hinted(self._drawn(base, attempt), headers or {})
 
-    def throttled_s(self, times: int, headers: Mapping[str, str]) -> float:
+    def throttled_s(self, times: int, headers: Mapping[str, str], *, is_limited: bool) -> float:
         """Seconds until a page that was throttled so many times goes back to the rate limiter.
 
-        None the first time, because the limiter's pace has just come down. A page that is
-        throttled again and again backs off by itself, so that it alone does not slow the others.
+        None the first time, because the limiter's pace has come down if need be. A page that is
+        throttled again and again backs off by itself, so that it alone does not slow the others;
+        longer where the service limits the pace.
         """
-        drawn = 0.0 if times < 2 else self._drawn(_THROTTLED_AGAIN_S, times - 1)
+        base = Failure.THROTTLED.value[1] if is_limited else _BAD_LUCK_S
+        drawn = 0.0 if times < 2 else self._drawn(base, times - 1)
         return _hinted(drawn, headers)
 
     def _drawn(self, base: float, attempt: int) -> float:

@@ -140,7 +140,7 @@ def simulate(
                 pace.throttled(page.sent_at, now)
             page.refused_since = page.refused_since or now
             page.refused += 1
-            later(now + back_off(page.refused, {}), "again", page)
+            later(now + back_off(page.refused, {}, is_limited=pace.is_throttled), "again", page)
         elif what == "again":
             idle.append(page)
         while idle:
