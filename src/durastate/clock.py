@@ -44,6 +44,8 @@ class ServiceClock:
             return
         now = self._here()
         least, most = there - now, there + 1 - (now - took_s)
+        if self.skew_s is not None and least <= self.skew_s <= most:
+            return  # A slow answer says less than what is known.
         self.skew_s = 0.0 if least <= 0 <= most else most
 
 

@@ -159,7 +159,7 @@ class _Meaning(NamedTuple):
 
 
 def _meaning(event_type: str) -> _Meaning | None:
-    alike = _ALIKE.fullmatch(event_type)
+    alike = _ALIKE.fullmatch(event_type) if len(event_type) <= _LONGEST_TYPE else None
     if alike is None:
         return None
     stem, ending = alike.groups()
@@ -167,12 +167,14 @@ def _meaning(event_type: str) -> _Meaning | None:
     return _Meaning(kind, _ENDINGS[ending], f"{event_type}Details")
 
 
+_LONGEST_TYPE = 256  # A longer one would hold the loop.
 _ALIKE = re.compile(f"([A-Z][A-Za-z]*?)({'|'.join(_ENDINGS)})")
 _NEXT_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _MEANINGS = {stem + ending: _meaning(stem + ending) for stem in _STEMS for ending in _ENDINGS}
 _MEANINGS["InvocationCompleted"] = None
 _PAUSED = "ExecutionPausedDetails"
-for _details in (_PAUSED, "ExecutionResumedDetails"):
+_PAUSES = (_PAUSED, "ExecutionResumedDetails")
+for _details in _PAUSES:
     _MEANINGS[_details.removesuffix("Details")] = _Meaning(
         OperationType.EXECUTION, OperationStatus.STARTED, _details
     )
@@ -225,6 +227,8 @@ def operations_from_history(
             if operation.type in _TOLD:
                 raise DecodingError(f"Events[{place}].EventType", "is of another type than before")
             operation.type = kind
+        if told in _PAUSES and operation._end is not None:
+            continue  # What has ended neither pauses nor goes on.
         operation.status = status
         operation._end = None if status in _UNDER_WAY else when
         if kind in _TOLD:
@@ -273,7 +277,7 @@ def _begun(event: dict[str, Any], id_: str, kind: OperationType | str, when: flo
     operation.parent_id = event.get("ParentId")
     operation.sub_type = event.get("SubType")
     operation._start = when
-    operation._details = operation._rest = None
+    operation._details = operation._rest = operation._end = None
     return operation
 
 

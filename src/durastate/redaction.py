@@ -23,8 +23,8 @@ _LONGEST_SHOWN = 500
 LEFT_OUT = "[left out: it quotes a token or credentials]"
 
 _ESCAPED = re.compile(
-    r"%(?:25)*u(?P<a>[0-9a-f]{4})|%(?:25)*(?P<b>[0-9a-f]{2})|\\+u\{?(?P<c>[0-9a-f]{1,6})\}?"
-    r"|\\+x(?P<d>[0-9a-f]{2})|\\+(?P<octal>[0-3][0-7]{2})|=(?P<e>[0-9a-f]{2})",
+    r"%(?:25)*u(?P<a>[0-9a-f]{4})|%(?:25)*(?P<b>[0-9a-f]{2})|\\+(?-i:u)(?P<c>[0-9a-f]{4})|\\+u\{(?P<f>[0-9a-f]{1,6})\}"
+    r"|(?-i:\\+U(?P<g>[0-9a-f]{8}))|(?-i:(?P<blank>\\+[abfnrtv]))|\\+x(?P<d>[0-9a-f]{2})|\\+(?P<octal>[0-3][0-7]{2})|=(?P<e>[0-9a-f]{2})",
     re.IGNORECASE,
 )
 _FIRST_OF_ESCAPES = re.compile(r"[%\\&=]")
@@ -96,6 +96,8 @@ def _reduced(text: str) -> bytes | None:
 
 
 def _unescaped(found: re.Match[str]) -> str:
+    if found["blank"]:
+        return " "
     octal = found["octal"]
     code = int(octal, 8) if octal else int(next(filter(None, found.groups())), 16)
     return chr(code) if code <= 0x10FFFF else ""

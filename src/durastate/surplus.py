@@ -13,7 +13,8 @@ import select
 import ssl
 from typing import Any
 
-_END_OF_HEAD = b"\r\n\r\n"
+# aiohttp takes bare line feeds; llhttp, as httptools has it, refuses them.
+_END_OF_HEAD = re.compile(rb"\n\r?\n")
 _END_OF_CHUNKS = re.compile(rb"[^\r\n]\r\n\r\n")
 #: One, and those of the 1xx answers before it.
 MOST_HEADS = 32
@@ -39,11 +40,11 @@ class Ends:
     def of_head(self, data: memoryview | bytes) -> int:
         """How many of the bytes are a head's, up to its end; all where it has none here."""
         seen = self._last + bytes(data)
-        end = seen.find(_END_OF_HEAD)
-        if end < 0:
-            self._last = seen[1 - len(_END_OF_HEAD) :]
+        end = _END_OF_HEAD.search(seen)
+        if end is None:
+            self._last = seen[-2:]
             return len(data)
-        size = end + len(_END_OF_HEAD) - len(self._last)
+        size = end.end() - len(self._last)
         self._last = b""
         self.heads += 1
         return size
