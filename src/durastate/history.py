@@ -256,16 +256,17 @@ def _by_number(
     before: dict[str, Any] = {}
     for place in sorted(range(len(numbers)), key=numbers.__getitem__):
         raw = events[place]._raw
+        number = raw.get("EventId")
+        if number is not None:
+            if number == before.get("EventId"):
+                if raw != before:
+                    raise DecodingError(f"Events[{place}].EventId", "stands for another event too")
+                continue  # Pages may overlap.
+            before = raw
         event_type = raw.get("EventType", "")
         meaning = _MEANINGS[event_type] if event_type in _MEANINGS else _meaning(event_type)
-        if meaning is None:
-            continue
-        if before and raw.get("EventId") == before.get("EventId", before):
-            if raw != before:
-                raise DecodingError(f"Events[{place}].EventId", "stands for another event too")
-            continue  # Pages may overlap.
-        before = raw
-        yield place, raw, meaning
+        if meaning is not None:
+            yield place, raw, meaning
 
 
 def _begun(event: dict[str, Any], id_: str, kind: OperationType | str, when: float) -> Operation:

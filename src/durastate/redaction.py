@@ -23,8 +23,10 @@ _LONGEST_SHOWN = 500
 LEFT_OUT = "[left out: it quotes a token or credentials]"
 
 _ESCAPED = re.compile(
-    r"%(?:25)*u(?P<a>[0-9a-f]{4})|%(?:25)*(?P<b>[0-9a-f]{2})|\\+(?-i:u)(?P<c>[0-9a-f]{4})|\\+u\{(?P<f>[0-9a-f]{1,6})\}"
-    r"|(?-i:\\+U(?P<g>[0-9a-f]{8}))|(?-i:(?P<blank>\\+[abfnrtv]))|\\+x(?P<d>[0-9a-f]{2})|\\+(?P<octal>[0-3][0-7]{2})|=(?P<e>[0-9a-f]{2})",
+    r"%(?:25)*u(?P<a>[0-9a-f]{4})|%(?:25)*(?P<b>[0-9a-f]{2})"
+    r"|\\+(?-i:u)(?P<c>[0-9a-f]{4})|\\+u\{(?P<d>[0-9a-f]{1,6})\}|\\+(?-i:U)(?P<e>[0-9a-f]{8})"
+    r"|\\+x(?P<f>[0-9a-f]{2})|\\+(?P<octal>[0-3][0-7]{2})|(?P<blank>\\+(?-i:[abfnrtv]))"
+    r"|=(?P<g>[0-9a-f]{2})",
     re.IGNORECASE,
 )
 _FIRST_OF_ESCAPES = re.compile(r"[%\\&=]")

@@ -45,7 +45,7 @@ async def test_the_lines_read_what_it_holds_and_it_ends_with_its_context(tmp_pat
     assert not await listens(server.endpoint_url)
     assert not server.folder.exists()
     assert done.returncode == 0, done.stderr
-    counts = re.findall(r"^STARTED, (\d+) operations from (\w+)", done.stdout, re.MULTILINE)
+    counts = re.findall(r"^RUNNING, (\d+) operations from (\w+)", done.stdout, re.MULTILINE)
     (of_state, state), (of_history, history) = counts
     assert (int(of_state), state, history) == (written.count, "state", "history")
     assert int(of_history) < int(of_state)  # as the page says

@@ -76,6 +76,10 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
     "quoted and printable": lambda text: _each("={:02X}", text),
     "over several lines": lambda text: "\n    ".join(re.findall("(?s).{1,7}", text)),
     "over several lines with signs": lambda text: "\r\n> ".join(re.findall("(?s).{1,7}", text)),
+    "over several lines of JSON": lambda text: "\\n".join(re.findall("(?s).{1,7}", text)),
+    "in JSON with signs escaped": lambda text: (
+        json.dumps(text)[1:-1].replace("/", "\\u002f").replace("+", "\\u002b")
+    ),
     "in capitals": str.upper,
     "in hex": lambda text: text.encode().hex(),
     "in base64": lambda text: base64.b64encode(text.encode()).decode(),

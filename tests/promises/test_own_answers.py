@@ -231,6 +231,30 @@ async def _ids(client: StateClient, index: int) -> list[str]:
     return [operation.id for operation in state.operations]
 
 
+@pytest.mark.parametrize("ends", [b"\n\n", b"\r\n\n", b"\n\r\n"])
+@pytest.mark.asyncio
+async def test_the_beginning_of_an_answer_behind_bare_line_feeds_is_a_surplus(ends: bytes) -> None:
+    """Such a head is none to httptools; aiohttp takes it, and keeps the rest to itself."""
+    head = b"HTTP/1.1 200 OK\nContent-Length: %d%b" % (len(_SMALL), ends)
+
+    connections = 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        is_first = connections == 1
+        await request(reader)
+        writer.write(head + _SMALL + b"H" if is_first else answer(page_of("second")))
+        if is_first:
+            await request(reader)
+            writer.write(FOREIGN)
+
+    with over("aiohttp"):
+        async with peer(talk) as far, asking(far) as client:
+            assert await _ids(client, 0) == ["mine"]
+            assert await _ids(client, 1) == ["second"]
+
+
 @pytest.mark.asyncio
 async def test_what_is_there_before_the_first_request_is_no_answer(
     transport: str, monkeypatch: pytest.MonkeyPatch

@@ -82,6 +82,16 @@ def test_each_answer_measures_anew() -> None:
     assert clock.skew_s == pytest.approx(-600, abs=1)
 
 
+def test_a_slow_answer_does_not_undo_what_a_quick_one_has_told() -> None:
+    clock = ServiceClock(lambda: HERE)
+    clock.hear(date(HERE + 290), 0.05)
+    known = clock.skew_s
+    clock.hear(date(HERE + 289), 600)
+    assert clock.skew_s == known
+    assert known is not None
+    assert known >= 290
+
+
 def test_a_zone_is_taken_as_written() -> None:
     assert seconds_of("Tue, 02 Dec 2025 10:00:00 +0200") == seconds_of(
         "Tue, 02 Dec 2025 08:00:00 -0000"

@@ -275,6 +275,14 @@ def test_one_id_with_two_events_is_an_error_wherever_the_second_comes() -> None:
         fold(events_of(started, between, other))
     assert caught.value.path == "Events[2].EventId"
     assert fold(events_of(started, between, started)) == fold(events_of(started, between))
+    # Also one that is about no operation, and with an event without a number between them.
+    invoked = {"EventType": "InvocationCompleted", "EventId": 7}
+    for pair in ((started, invoked), (invoked, started), (invoked, invoked | {"Name": "x"})):
+        with pytest.raises(DecodingError):
+            fold(events_of(*pair))
+    unnumbered = told("StepSucceeded") | {"Id": "other"}
+    done = told("StepSucceeded") | {"EventId": 7}
+    assert [each.status for each in fold(events_of(done, unnumbered, done))] == ["SUCCEEDED"] * 2
 
 
 @settings(many, max_examples=many.max_examples // 2)
@@ -419,8 +427,9 @@ def test_a_pause_is_told_until_it_is_over() -> None:
     assert resumed.status is ExecutionStatus.RUNNING
     assert folded(started, paused, back) == folded(started)
     assert state(started, paused, back, paused).status is ExecutionStatus.PAUSED
-    stopped = state(started, paused, told("ExecutionStopped"))
-    assert stopped.status is ExecutionStatus.STOPPED
+    ended = told("ExecutionStopped")
+    for events in ((paused, ended), (ended, paused), (ended, back)):
+        assert state(started, *events).status is ExecutionStatus.STOPPED
     without = state(started, told("ExecutionPaused", Reason={"Truncated": True}))
     assert without.execution is not None
     assert without.execution.truncated == ("Reason",)
@@ -448,6 +457,12 @@ def test_event_types_and_kinds_that_are_new_are_understood_by_their_names() -> N
 
     assert (step["Status"], step["StepDetails"]) == ("CANCELLED", {"Attempt": 1, "Error": {}})
     assert (dream["Type"], dream["Status"]) == ("DAY_DREAM", "TIMED_OUT")
+
+
+def test_an_event_type_that_no_service_has_is_about_nothing() -> None:
+    assert folded(told("A" + "aB" * 1_000 + "Started"), told("StepStarted")) == folded(
+        told("StepStarted")
+    )
 
 
 def test_new_types_of_events_about_what_is_known_change_nothing() -> None:
