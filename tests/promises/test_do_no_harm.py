@@ -177,7 +177,7 @@ def test_stray_refusals_cost_a_run_at_most_a_tenth_of_its_speed(
         assert (len(seen.refused) > 0) == (stray > 0) or stray < 0.005
         return seen.taken[-1]
 
-    for seed in range(200 if LONG else 3):
+    for seed in range(200 if LONG else 2):
         undisturbed = took(seed, 0.0)
         for stray in (0.001, 0.003, 0.01):
             longer = took(seed, stray) / undisturbed
