@@ -35,7 +35,7 @@ _TOLERATED = 0.01
 # Five standard deviations beyond it: in 200 runs with 50 stray refusals each, none is cut for them.
 _EVIDENT = 5.0
 # Where a limit is known to be there, less is enough.
-_SUSPECT = 2.5
+_SUSPECT = 2.0
 # Among fewer answers, and at a slower pace in a second, there is hardly a stray.
 _FEW = 33
 # A larger share than this, right after a cut, is the limit again.
