@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias, TypeVar
 
 # asyncio has this too, uvloop has not.
@@ -25,6 +26,7 @@ class Addresses:
     """Remembers which addresses of a host have failed, and when."""
 
     def __init__(self) -> None:
+        self._known: list[Address] = []
         self._failed: dict[Address, int] = {}
         self._clock = itertools.count(1)
 
@@ -32,9 +34,24 @@ class Addresses:
         """A connection to it was not made, or was made and kept silent."""
         self._failed[address[:2]] = next(self._clock)
 
+    @contextmanager
+    def trying(self, address: Address, deadline: asyncio.Timeout) -> Iterator[None]:
+        """An error or the end of the time is a failure of the address, a cancellation is none."""
+        try:
+            yield
+        except BaseException as error:  # The end of the time arrives as a cancellation, too.
+            if isinstance(error, Exception) or deadline.expired():
+                self.failed(address)
+            raise
+
+    def has_another(self, address: Address) -> bool:
+        """Whether the host had any but this one when it was last looked up."""
+        return any(known != address[:2] for known in self._known)
+
     def ordered(self, found: Sequence[_T], address_of: Callable[[_T], Address]) -> list[_T]:
         """Put those that have failed last, the one that failed last at the very end."""
         keys = [address_of(each)[:2] for each in found]
+        self._known = keys
         self._failed = {key: self._failed[key] for key in keys if key in self._failed}
         return sorted(found, key=lambda each: self._failed.get(address_of(each)[:2], 0))
 
@@ -46,16 +63,16 @@ class Host:
         self.addresses = Addresses()
         self._name, self._port = name, port
 
-    async def connect(self) -> tuple[socket.socket, Address]:
-        """Connect to the first address that answers, and say which one it is."""
+    async def connect(self, deadline: asyncio.Timeout) -> tuple[socket.socket, Address]:
+        """Connect to the first address that answers, and say which one it is.
+
+        `deadline` is the one that this runs in.
+        """
         loop = asyncio.get_running_loop()
         found = self.addresses.ordered(await self._found(loop), lambda info: info[4])
         first = found[0][4]
-        try:
+        with self.addresses.trying(first, deadline):
             made = await start_connection(found, happy_eyeballs_delay=_DELAY_S, loop=loop)
-        except BaseException:  # A time-out arrives as a cancellation.
-            self.addresses.failed(first)
-            raise
         try:
             peer: Address = made.getpeername()
         except OSError:  # It is closed already.

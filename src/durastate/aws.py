@@ -142,6 +142,8 @@ class Account:
         known = self._endpoints.get(region)
         if known is not None:
             return known
+        if self.is_closed:
+            raise self.closed_error()
         task = self._resolving.get(region)
         if task is None:
             task = asyncio.create_task(self._resolve(region))

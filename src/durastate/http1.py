@@ -20,6 +20,7 @@ from typing import Any, TypeAlias, cast
 
 from .addresses import Address, Host
 from .answers import Incoming
+from .deadlines import Deadlines
 from .errors import DeadlineError, TransportError
 from .gates import Hold
 from .surplus import Unread, show_input
@@ -69,6 +70,7 @@ class Http1:
         self.timeout_s = attempt_timeout_s
         self._connect_timeout_s = connect_timeout_s
         self._connects = asyncio.Semaphore(_CONNECTS_AT_ONCE)
+        self._connecting = Deadlines()
         self._open: set[_Connection] = set()
         self._idle: list[_Connection] = []  # The one used last comes last.
         self._all_lost = asyncio.Event()
@@ -103,11 +105,12 @@ class Http1:
         return None
 
     async def _connected(self, deadline: float) -> _Connection:
-        limit = min(deadline, self.loop.time() + self._connect_timeout_s)
+        limit = asyncio.timeout_at(min(deadline, self.loop.time() + self._connect_timeout_s))
         try:
-            async with asyncio.timeout_at(limit), self._connects:
-                connection = self._idle_one()
-                return connection or await self._new_one()
+            async with limit:
+                self._connecting.add(limit)
+                async with self._connects:
+                    return self._idle_one() or await self._new_one(limit)
         except TimeoutError:
             failure: TransportError = DeadlineError(
                 f"no connection within {self.timeout_s:g} s or the configured connect time-out"
@@ -116,25 +119,32 @@ class Http1:
             failure = TransportError(f"the certificate is refused: {error.verify_message}")
         except OSError as error:
             failure = TransportError(f"cannot connect: {_reason(error)}")
+        finally:
+            self._connecting.remove(limit)
         failure.connected = False
         raise failure
 
-    async def _new_one(self) -> _Connection:
-        made, peer = await self._host.connect()
-        try:
+    async def _new_one(self, limit: asyncio.Timeout) -> _Connection:
+        made, peer = await self._host.connect(limit)
+        with self._host.addresses.trying(peer, limit):
             _, connection = await self.loop.create_connection(
                 lambda: _Connection(self, peer), sock=made, **self._tls
             )
+        try:
+            is_clean = await connection.unread.is_none_soon()
         except BaseException:
-            self._host.addresses.failed(peer)
+            connection.abort()
             raise
-        if not await connection.unread.is_none_soon():
+        if not is_clean:
             connection.abort()
         return connection
 
     def _leave(self, silent: Address) -> None:
         """Let no attempt go to an address that has kept silent, if there is another."""
-        self._host.addresses.failed(silent)
+        addresses = self._host.addresses
+        addresses.failed(silent)
+        if not addresses.has_another(silent):
+            return  # One slow answer says nothing about the other connections.
         for connection in self._idle:
             if connection.peer == silent:
                 connection.abort()
@@ -151,11 +161,12 @@ class Http1:
             self._all_lost.set()
 
     async def close(self) -> None:
-        """Abort every connection, and come back when their sockets are closed."""
+        """Abort every connection, made or not, and come back when their sockets are closed."""
         self.is_closed = True
         self._all_lost.clear()
         for connection in list(self._open):
             connection.abort()
+        await self._connecting.end_all()
         if self._open:
             await self._all_lost.wait()
 

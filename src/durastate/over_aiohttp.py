@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .addresses import Address, Addresses
+from .deadlines import Deadlines
 from .errors import DeadlineError, TransportError
 from .gates import Hold
 from .surplus import show_input
@@ -55,6 +56,7 @@ class OverAiohttp:
         self._max_page_bytes = max_page_bytes
         # aiohttp would send a GET again unasked, past the rate ceiling and the retry quota.
         session._retry_connection = False
+        self._under_way = Deadlines()
         self._addresses = Addresses()
         _watch(session.connector, self._addresses)
         self._timeouts = session.timeout
@@ -69,8 +71,10 @@ class OverAiohttp:
 
         connection = _Connection()
         _CONNECTION.set(connection)
+        deadline = asyncio.timeout(self.timeout_s)
         try:
-            async with asyncio.timeout(self.timeout_s) as deadline:
+            async with deadline:
+                self._under_way.add(deadline)
                 return await self._exchange(target, headers, hold, deadline)
         except TimeoutError:
             # aiohttp's own time-outs are TimeoutErrors too.
@@ -86,6 +90,8 @@ class OverAiohttp:
             limit = f"max_page_bytes={self._max_page_bytes}"
             failure = TransportError(f"the body has more than {limit}")
             failure.retryable = False
+        finally:
+            self._under_way.remove(deadline)
         failure.reached = hold.count > 0
         failure.connected = connection.is_open
         # Raised out here, so that no aiohttp exception hangs on it: some print the whole URL,
@@ -121,7 +127,8 @@ class OverAiohttp:
         return body
 
     async def close(self) -> None:
-        """The session is aiobotocore's, which closes it."""
+        """End every exchange. The session is aiobotocore's, which closes it."""
+        await self._under_way.end_all()
 
 
 class _TooLarge(Exception):
@@ -171,7 +178,7 @@ def _watch(connector: Any, addresses: Addresses) -> None:
             connection = await connect(*arguments, **options)
             while not await _is_clean(connection):
                 connection = await connect(*arguments, **options)
-        except BaseException:  # A time-out arrives as a cancellation.
+        except Exception:  # `send` sees to its own time-out.
             if noted.address is not None:
                 addresses.failed(noted.address)
             raise

@@ -113,10 +113,10 @@ class HttpTransport:
     async def __call__(self, request: Request, hold: Hold) -> Response:
         region = request.region
         account = self._account
-        if account.is_closed:
-            raise account.closed_error()
         endpoint = account.known_endpoint(region) or await account.endpoint(region)
         credentials = account.current_credentials() or await account.credentials()
+        if account.is_closed:  # Perhaps since then.
+            raise account.closed_error()
         carrier = self._carriers.get(region) or self._carrier(endpoint)
         now = self._clock() + self._skew_s
         signer = self._signer(endpoint, credentials)
@@ -130,6 +130,8 @@ class HttpTransport:
                 body = _uncompressed(status)
         except TransportError as error:
             hold.release()
+            if account.is_closed:
+                raise account.closed_error() from None
             where = f"{request.operation} of {request.arn} at {endpoint.origin}"
             error.args = (f"{where}: {error}",)
             raise
@@ -172,8 +174,6 @@ class HttpTransport:
         return signer
 
     def _carrier(self, endpoint: Endpoint) -> _Carrier:
-        if self._account.is_closed:
-            raise self._account.closed_error()
         if not endpoint.user_agent.isprintable():
             raise ConfigurationError(
                 "config: user_agent or user_agent_extra has a line break, a control character or a "

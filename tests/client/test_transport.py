@@ -12,7 +12,7 @@ import pytest
 from aiobotocore.config import AioConfig
 from promises.carriers import Names, ageing, idle_connections, patient
 from promises.certificates import issue, server_context
-from promises.peer import REF, Talk, answer, asking, page_of, peer, request, reset, saying
+from promises.peer import REF, Peer, Talk, answer, asking, page_of, peer, request, reset, saying
 
 from durastate import (
     ConfigurationError,
@@ -332,6 +332,100 @@ async def test_leaving_the_client_ends_requests_and_closes_every_connection() ->
         await until(lambda: not server.connections)
 
 
+@asynccontextmanager
+async def silent_at_tls() -> AsyncIterator[tuple[Peer, asyncio.Semaphore]]:
+    """A server that answers no TLS handshake, and one release for each that has begun."""
+    begun = asyncio.Semaphore(0)
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        del writer
+        await reader.readexactly(1)
+        begun.release()
+        await reader.read()
+
+    async with peer(talk, scheme="https") as far:
+        yield far, begun
+
+
+@pytest.mark.usefixtures("transport")
+async def test_leaving_the_client_ends_tls_handshakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("durastate.http1._CONNECTS_AT_ONCE", 2)
+    async with silent_at_tls() as (far, begun):
+        async with asking(far) as client:
+            calls = [asyncio.create_task(client.get_state(REF)) for _ in range(3)]
+            for _ in range(2):  # Over our own transport the third waits for its turn.
+                await begun.acquire()
+        await asyncio.wait(calls, timeout=5)
+        assert [call.done() for call in calls] == [True] * 3
+        for call in calls:
+            with pytest.raises(ConfigurationError, match="was left"):
+                await call
+        await until(lambda: not far.tasks)  # All of them have seen their connections end.
+        assert_at_rest(client)
+
+
+@pytest.mark.usefixtures("transport")
+async def test_leaving_the_client_ends_connects(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = asyncio.Event()
+    made: list[Any] = []
+    loop = asyncio.get_running_loop()
+    connect = loop.sock_connect
+
+    async def noted(sock: Any, address: Any) -> None:
+        made.append(sock)
+        begun.set()
+        await connect(sock, address)
+
+    monkeypatch.setattr(loop, "sock_connect", noted)
+    async with peer(saying(answer(PAGE))) as far:
+        with full_house() as far.url:
+            async with asking(far) as client:
+                call = asyncio.create_task(client.get_state(REF))
+                await begun.wait()
+            await asyncio.wait([call], timeout=5)
+            assert call.done()
+            with pytest.raises(ConfigurationError, match="was left"):
+                await call
+            assert [sock.fileno() for sock in made] == [-1]
+
+
+@pytest.mark.usefixtures("transport")
+async def test_a_cancellation_stays_one_while_the_client_is_left() -> None:
+    async with silent_at_tls() as (far, begun):
+        for after in range(8):
+            client = await asking(far).__aenter__()
+            call = asyncio.create_task(client.get_state(REF))
+            await begun.acquire()
+            leaving = asyncio.create_task(client.__aexit__(None, None, None))
+            await turns(after)
+            is_in_time = call.cancel()
+            await asyncio.wait([call, leaving], timeout=5)
+            assert leaving.done()
+            assert call.cancelled() or (not is_in_time and call.exception() is not None)
+
+
+@pytest.mark.usefixtures("transport")
+async def test_a_new_connection_is_closed_if_its_call_is_cancelled_before_it_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    is_there = asyncio.Event()
+
+    async def endless(_: Any) -> bool:
+        is_there.set()
+        await asyncio.Event().wait()
+        return True
+
+    monkeypatch.setattr("durastate.surplus.Unread.is_none_soon", endless)
+    async with peer(saying(answer(PAGE))) as far, asking(far) as client:
+        call = asyncio.create_task(client.get_state(REF))
+        await is_there.wait()
+        await until(lambda: far.tasks)
+        call.cancel()
+        await asyncio.wait([call])
+        assert call.cancelled()
+        await until(lambda: not far.tasks)
+
+
 async def test_connections_are_closed_where_the_rest_cannot_be(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -412,7 +506,53 @@ async def test_no_retry_begins_at_the_address_where_connecting_took_too_long() -
             assert client.statistics().requests == 2
 
 
-async def test_idle_connections_to_an_address_that_keeps_silent_are_not_used() -> None:
+@pytest.mark.parametrize("step", ["sock_connect", "create_connection"])
+@pytest.mark.parametrize(
+    "config",
+    # aiohttp begins with the next address each time where it remembers them.
+    [None, AioConfig(connector_args={"use_dns_cache": False})],
+    ids=["httptools", "aiohttp"],
+)
+async def test_an_address_is_not_to_blame_for_a_call_that_is_cancelled(
+    config: AioConfig | None, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+    loop = asyncio.get_running_loop()
+    connect, do_step = loop.sock_connect, getattr(loop, step)
+    is_there, may_go_on = asyncio.Event(), asyncio.Event()
+
+    async def noted(sock: Any, address: Any) -> None:
+        begun.append(address[0])
+        await (late if step == "sock_connect" else connect)(sock, address)
+
+    async def late(*arguments: Any, **options: Any) -> Any:
+        is_there.set()
+        try:
+            await may_go_on.wait()
+        except asyncio.CancelledError:
+            options.get("sock", arguments[0]).close()
+            raise
+        return await do_step(*arguments, **options)
+
+    async with named("127.0.0.1", "127.0.0.2", config=config) as (client, _):
+        monkeypatch.setattr(loop, step, late)
+        monkeypatch.setattr(loop, "sock_connect", noted)
+        call = asyncio.create_task(client.get_state(REF))
+        await is_there.wait()
+        call.cancel()
+        await asyncio.wait([call])
+        assert call.cancelled()
+        may_go_on.set()
+        await client.get_state(REF)
+        assert begun == ["127.0.0.1"] * 2
+
+
+@pytest.mark.parametrize(
+    ("addresses", "left"), [(["127.0.0.1", "127.0.0.2"], 0), (["127.0.0.1"], 2)]
+)
+async def test_idle_connections_to_an_address_that_keeps_silent_are_not_used_if_it_has_another(
+    addresses: list[str], left: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     is_deaf = False
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -421,15 +561,19 @@ async def test_idle_connections_to_an_address_that_keeps_silent_are_not_used() -
             if not is_deaf:
                 writer.write(answer(PAGE))
 
-    async with peer(talk) as far, asking(far, retry=RetryPolicy(max_attempts=1)) as client:
-        await asyncio.gather(*(client.get_state(REF) for _ in range(3)))
-        assert len(idle_connections(client)) == 3
-        is_deaf = True
-        patient(client, 0.05)
-        with pytest.raises(DeadlineError):
-            await client.get_state(REF)
-        await turns(3)
-        assert idle_connections(client) == []
+    retry = RetryPolicy(max_attempts=1)
+    async with peer(talk) as far:
+        far.url = f"http://somewhere.test:{far.listener.getsockname()[1]}"
+        async with asking(far, region_name="eu-west-1", retry=retry) as client:
+            await Names(*addresses).stand_in(client, monkeypatch)
+            await asyncio.gather(*(client.get_state(REF) for _ in range(3)))
+            assert len(idle_connections(client)) == 3
+            is_deaf = True
+            patient(client, 0.05)
+            with pytest.raises(DeadlineError):
+                await client.get_state(REF)
+            await turns(3)
+            assert len(idle_connections(client)) == left
 
 
 # Headers
