@@ -18,9 +18,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from durastate import ExecutionRef, Limits, StateClient, decode_page
+from durastate.answers import Incoming
 from durastate.calls import Calls, Persistence
 from durastate.gates import Hold
-from durastate.http1 import _Incoming, _lines
+from durastate.http1 import _lines
 from durastate.pace import Pace
 from durastate.requests import GET_STATE, Request, state_path, state_query
 from durastate.signing import Credentials, Signer
@@ -154,7 +155,7 @@ def _bulk(*, switches: bool) -> Piece:
 _PIECES: dict[str, Piece] = {
     "request": _plain(_request),
     "sign": _plain(lambda _: _lines(_SIGNER.headers(_ONE.path, _ONE.query, time.time()))),
-    "parse": _plain(lambda number: _Incoming(1 << 20).feed(_ANSWERS[number % len(_ANSWERS)])),
+    "parse": _plain(lambda number: Incoming(1 << 20).feed(_ANSWERS[number % len(_ANSWERS)])),
     "decode": _plain(lambda number: decode_page(_BODIES[number % len(_BODIES)])),
     "limits": _limits,
     "answer": _answer,
