@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Any, NoReturn, TypeVar
@@ -24,7 +25,7 @@ import orjson
 from .details import DETAILS_OF_TYPE, OperationStatus, OperationType
 from .errors import DecodingError
 from .models import Operation, StatePage, dump_json
-from .structure import check_structure
+from .structure import check_slow_structure, check_structure
 
 _T = TypeVar("_T")
 
@@ -36,6 +37,10 @@ _FOREVER_MS = 1e15  # beyond both
 # Members we do not know may nest this deep. Deeper JSON is no page of this service and would
 # overflow the stack of whoever copies it.
 _MAX_DEPTH = 100
+
+# An integer of more characters is beyond the doubles, and orjson refuses it. Python would convert
+# it in a time that grows with the square of its digits.
+_LONGEST_INTEGER = 310
 
 _NUMBERS = frozenset((int, float))
 _CONTAINERS = frozenset((dict, list))
@@ -139,34 +144,50 @@ def load_answer(body: bytes | bytearray | str) -> Any:
     """`load_json` of what a service sent; refused where nothing honest has so much structure."""
     if not isinstance(body, bytes | bytearray | str):
         raise DecodingError("", f"expected JSON, found {type(body).__name__}")
-    check_structure(body.encode(errors="replace") if isinstance(body, str) else body)
-    return load_json(body)
+    body = _as_bytes(body)
+    check_structure(body)
+    return load_json(body, before_slow=check_slow_structure)
 
 
-def load_json(body: bytes | bytearray | str) -> Any:
-    """The JSON value in `body`, lone surrogates admitted; `DecodingError` for anything else."""
+def load_json(
+    body: bytes | bytearray | str,
+    before_slow: Callable[[bytes | bytearray], None] | None = None,
+) -> Any:
+    """The JSON value in `body`, lone surrogates admitted; `DecodingError` for anything else.
+
+    `before_slow` is called before the slow parser is, and may refuse the body.
+    """
+    body = _as_bytes(body)
     try:
         return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        pass
-    # orjson refuses lone surrogates ("\\ud800"), which JSON's grammar allows. Python's parser
-    # takes them; it takes NaN too, which JSON does not have.
+    except orjson.JSONDecodeError as error:
+        problem = f"not JSON at character {error.pos} of {len(body)}: {error.msg}"
+    # orjson refuses lone surrogates ("\\ud800"), which JSON's grammar allows. Python's parser takes
+    # them, at ten times the cost, so only what may hold one goes there.
+    if b"\\ud" not in body and b"\\uD" not in body:
+        raise DecodingError("", problem)
+    if before_slow is not None:
+        before_slow(body)
     try:
         # Decoded first, since json.loads takes bytes in UTF-16 and encoded surrogates too.
-        text = body if isinstance(body, str) else body.decode()
         return json.loads(
-            text, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_integer
+            body.decode(), parse_constant=_refuse_constant, parse_float=_finite, parse_int=_integer
         )
     except json.JSONDecodeError as error:
         problem = f"not JSON at character {error.pos} of {len(body)}: {error.msg}"
-    except UnicodeDecodeError as error:
-        problem = f"not JSON at byte {error.start} of {len(body)}: no UTF-8"
     except RecursionError:
         problem = "nested too deep"
+    except UnicodeDecodeError:
+        pass  # orjson has said so
     except ValueError:
-        # Our own refusal of NaN, or a number of more digits than Python converts.
+        # Our own refusals.
         problem = "not JSON: it holds NaN, an infinity or a number of absurd length"
     raise DecodingError("", problem)
+
+
+def _as_bytes(body: bytes | bytearray | str) -> bytes | bytearray:
+    """UTF-8; a lone surrogate in a string of Python's becomes its escape."""
+    return body.encode(errors="backslashreplace") if isinstance(body, str) else body
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -178,6 +199,8 @@ class _Huge(int):
 
 
 def _integer(digits: str) -> int:
+    if len(digits) > _LONGEST_INTEGER:
+        raise ValueError
     value = int(digits)
     return value if -(2**63) <= value < 2**64 else _Huge(value)
 
@@ -185,7 +208,7 @@ def _integer(digits: str) -> int:
 def _finite(digits: str) -> float:
     value = float(digits)
     if math.isinf(value):
-        raise ValueError(digits)
+        raise ValueError
     return value
 
 

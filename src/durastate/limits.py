@@ -48,7 +48,8 @@ class Limits:
     reading pauses; one response may always proceed, so the bytes held can exceed the limit by
     one page.
     `max_page_bytes`: a response with more is a `TransportError`.
-    `max_state_bytes`: an execution whose pages have more is a `StateTooLargeError`.
+    `max_state_bytes`: an execution whose pages have more is a `StateTooLargeError`. A page counts
+    as 256 bytes for each of its operations or events where its own bytes are fewer.
     `quota_share`: the share of AWS's published quota that may be used. `"default"` is 20 % for
     GetDurableExecutionState, which production uses too, 80 % for the other calls, and no ceiling
     at an `endpoint_url` of the user's own; None switches the ceilings off.

@@ -55,8 +55,9 @@ def _values(body: bytes) -> list[Any]:
     try:
         # Windows' PowerShell writes UTF-16 with a byte order mark.
         text = body.decode(json.detect_encoding(body))
-    except UnicodeDecodeError:
-        return [load_json(body)]  # says what is wrong with it
+    except UnicodeDecodeError as error:
+        problem = f"not JSON at byte {error.start} of {len(body)}: no {error.encoding.upper()}"
+        raise DecodingError("", problem) from None
     try:
         return [load_json(text)]
     except DecodingError:

@@ -18,6 +18,8 @@ from .targets import history_target, state_target
 from .walk import Page, Reading, Walk
 
 _STARTED = "ExecutionStarted"
+# What an operation or an event takes in memory at least, however few bytes it was sent in.
+_BYTES_PER_ITEM = 256
 
 P = TypeVar("P", bound=Page)
 
@@ -41,10 +43,14 @@ class Whole(Generic[P]):
         """The state; the hooks are told of it when its reader says so (`walk.tell_of_end`)."""
         walk = self.walk
         pages: list[P] = []
+        held = 0
         while not walk.is_done:
-            pages.append(await walk.next())
+            read_before = walk.bytes_read
+            page = await walk.next()
             walk.release()
-            if walk.bytes_read > self._max_bytes:
+            pages.append(page)
+            held += max(walk.bytes_read - read_before, len(page) * _BYTES_PER_ITEM)
+            if held > self._max_bytes:
                 raise StateTooLargeError(
                     f"{walk.arn}: more than max_state_bytes={self._max_bytes} after "
                     f"{len(pages)} pages of {walk.operation}. stream_pages, iter_pages and "

@@ -132,8 +132,8 @@ def without(name: str) -> dict[str, Any]:
     ("text", "arn", "message"),
     [
         (b'{"arn":', None, "not JSON at character 7"),
-        (b"\xff\xfe{", None, "not JSON at byte 0 of 3: no UTF-8"),
-        (b"[" * 100_000, None, "nested too deep"),
+        (b"\xff\xfe{", None, "not JSON at character 0 of 3: str is not valid UTF-8"),
+        (b"[" * 100_000, None, "depth limit exceeded"),
         (b"[1]", None, "expected a JSON object"),
         (b"{}", None, "arn: missing"),
         (b'{"arn": 5, "checkpoint_token": "SECRET"}', None, "arn: missing"),

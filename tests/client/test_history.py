@@ -118,12 +118,24 @@ def test_a_history_without_its_end_is_an_execution_that_runs() -> None:
 def test_a_history_beyond_max_state_bytes_is_an_error_that_says_what_reads_it() -> None:
     async def scenario() -> None:
         transport = ScriptedTransport(serving({ARN: HISTORY}))
-        async with transport.client(limits=Limits(max_state_bytes=2_000)) as client:
+        async with transport.client(limits=Limits(max_state_bytes=6_000)) as client:
             with pytest.raises(StateTooLargeError, match="iter_history"):
                 await client.get_state_from_history(ARN, max_items=10)
             assert 1 < len(transport.asked) < 5
             pages = [len(page) async for page in client.iter_history(ARN, max_items=10)]
             assert sum(pages) == len(HISTORY)
+            assert_at_rest(client)
+
+    run(scenario())
+
+
+def test_a_history_of_many_empty_events_counts_as_the_memory_that_they_take() -> None:
+    async def scenario() -> None:
+        transport = ScriptedTransport(serving({ARN: [{}] * 1_000}))
+        async with transport.client(limits=Limits(max_state_bytes=60_000)) as client:
+            with pytest.raises(StateTooLargeError, match="after 3 pages"):
+                await client.get_state_from_history(ARN, max_items=100)
+            assert client.statistics().bytes < 3_000
             assert_at_rest(client)
 
     run(scenario())

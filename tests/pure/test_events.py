@@ -203,7 +203,7 @@ def test_a_time_of_absurd_length_is_refused(digits: int, name: str) -> None:
 
 
 def test_a_python_integer_of_absurd_length_is_refused() -> None:
-    error = refused(event(operation(StartTimestamp=10**400)))
+    error = refused(event(operation(StartTimestamp=10**300)))
     assert error.path == "InitialExecutionState.Operations[0].StartTimestamp"
 
 

@@ -37,14 +37,12 @@ def test_a_count_is_exact_whatever_stands_in_strings_and_wherever_blocks_end(
     most = counted(value)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(structure, "_BLOCK", block)
-        patch.setattr(structure, "_MOST", most)
-        structure._count_all(body)
+        structure._count_all(body, most)
         for kind in range(3):
             if most[kind]:
                 one_less = (*most[:kind], most[kind] - 1, *most[kind + 1 :])
-                patch.setattr(structure, "_MOST", one_less)
                 with pytest.raises(DecodingError):
-                    structure._count_all(body)
+                    structure._count_all(body, one_less)
 
 
 def page(payload: str, items: int = 1) -> bytes:
@@ -71,9 +69,15 @@ def test_a_payload_may_hold_any_characters(payload: str) -> None:
     assert details.result == payload
 
 
-def test_the_fullest_page_that_the_service_can_send_is_never_refused() -> None:
+@pytest.mark.parametrize("message", ["m", "\ud800"], ids=["plain", "surrogate"])
+def test_the_fullest_page_that_the_service_can_send_is_never_refused(message: str) -> None:
     """Of 1,000 items; and a stack trace of single characters as large as an error may be."""
-    error = {"ErrorType": "E", "ErrorMessage": "m", "ErrorData": "d", "StackTrace": ["line"] * 40}
+    error = {
+        "ErrorType": "E",
+        "ErrorMessage": message,
+        "ErrorData": "d",
+        "StackTrace": ["line"] * 40,
+    }
     full = {"Id": "a", "ParentId": "b", "Name": "n", "Type": "STEP", "SubType": "Step"}
     full |= {"StartTimestamp": 1, "EndTimestamp": 2, "Status": "FAILED"}
     full |= {"StepDetails": {"Attempt": 1, "NextAttemptTimestamp": 3, "Result": "", "Error": error}}
@@ -102,3 +106,45 @@ def test_more_structure_than_the_service_sends_is_refused_before_it_is_parsed(
     body = place + unit * (size // len(unit)) + b"0]}"
     with pytest.raises(DecodingError, match=r"more than [0-9,]{6,} (objects|members|values)"):
         decode_page(body)
+
+
+def refused_unparsed(body: bytes, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Why `body` is refused, without Python's parser having been asked."""
+    with monkeypatch.context() as patch:
+        patch.setattr("durastate.decoding.json.loads", None)
+        with pytest.raises(DecodingError) as caught:
+            decode_page(body)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "last",
+    [b"NaN", b"1e999", b"9" * 400, b'"\\x"', b'"a" CANARY', b"", b'"\xff"', b"[" * 2_000],
+)
+def test_only_half_of_a_surrogate_pair_asks_the_slow_parser(
+    last: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = b'{"Operations":[],"Unknown":[' + b'"CANARY",' * 9 + last + b"]}"
+    text = refused_unparsed(body, monkeypatch)
+    assert text.startswith("not JSON at character ")
+    assert "CANARY" not in text
+
+
+@pytest.mark.parametrize(
+    ("unit", "size", "what"),
+    [
+        (b"9,", 500_000, "350,000 values"),
+        (b'"":0,', 60_000, "32,768 members of objects"),
+        (b'"\\n' + b"\\n" * 100 + b'",', 40_000, "4,000,000 escapes beside half of a surrogate"),
+        (b'"' + b"x" * _MB + b'",', 20, "20,971,520 bytes beside half of a surrogate"),
+        (b'"' + "é".encode() * (_MB // 2) + b'",', 8, "8,388,608 bytes beside half of a surrogate"),
+    ],
+    ids=["values", "members", "escapes", "ascii", "utf-8"],
+)
+def test_of_what_asks_the_slow_parser_less_is_let_through(
+    unit: bytes, size: int, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening, closing = (b"[{", b'"":0}') if b":" in unit else (b"[", b"0")
+    inner = b'{"Operations":[],"Unknown":' + opening + unit * size + closing
+    assert f"more than {what}" in refused_unparsed(inner + b',"\\ud800"]}', monkeypatch)
+    assert len(decode_page(inner + b',"a"]}')) == 0
