@@ -204,6 +204,8 @@ class Account:
             _check_url(url)
         except (BotoCoreError, ValueError) as error:
             problem = f"no endpoint for the Region {shown(region)}: {one_line(error)}"
+            if str(error).startswith("Invalid endpoint: "):  # and then the URL; see `_check_url`
+                problem = "the endpoint's URL: expected http://… or https://… and a host"
         else:
             return client, url
         raise ConfigurationError(problem)  # Not chained; see `provided`.

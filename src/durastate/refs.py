@@ -19,6 +19,9 @@ _ARN = re.compile(
     r"/durable-execution/(?P<execution_name>[a-zA-Z0-9_-]+)/(?P<execution_id>[a-zA-Z0-9_-]+)"
 )
 _LONGEST_ARN = 1024
+# What a shell makes of `$LATEST` in double quotes.
+_EMPTY_VERSION = re.compile(r"arn:[^/]*:function:[^:/]+:(?:\.PUBLISHED)?(?:/.*)?", re.DOTALL)
+EMPTY_VERSION = "the version is empty: put an ARN with $LATEST in single quotes"
 # Shape `NamespacedFunctionName`: a name, an account's digits and a name, or an ARN; each with a
 # version or an alias.
 _FUNCTION = re.compile(
@@ -113,6 +116,7 @@ class ExecutionRef:
 
 def parse_arn(arn: str) -> ExecutionArn:
     """The parts of `arn`; raises `InvalidRefError` where it is no durable execution's ARN."""
+    check_version(arn)
     parts = match_arn(arn)
     if parts is None:
         raise InvalidRefError(
@@ -120,6 +124,12 @@ def parse_arn(arn: str) -> ExecutionArn:
             f"/durable-execution/NAME/ID, found {shown_arn(arn)}"
         )
     return parts
+
+
+def check_version(arn: str) -> None:
+    """Refuse an ARN whose version a shell has taken away, which no service would explain."""
+    if isinstance(arn, str) and _EMPTY_VERSION.fullmatch(arn):
+        raise InvalidRefError(f"arn: {EMPTY_VERSION}")
 
 
 def shown_arn(arn: str) -> str:

@@ -83,7 +83,9 @@ def _end_of_blanks(text: str, at: int) -> int:
 def _page(value: Any) -> HistoryPage:
     if type(value) is list:
         return history_page({"Events": value})
-    if type(value) is dict and "EventType" in value and "Events" not in value:
+    if type(value) is dict and "Events" not in value:
+        if "EventType" not in value:
+            raise DecodingError("", "no saved history, which has Events")
         return history_page({"Events": [value]})
     return history_page(value)
 

@@ -18,7 +18,15 @@ from .executions import ExecutionDescription, ExecutionPage, decode_execution, d
 from .history import HistoryPage, decode_history
 from .models import StatePage
 from .pace import Pace
-from .refs import ExecutionRef, is_token, match_arn, match_function, parse_arn, shown_arn
+from .refs import (
+    ExecutionRef,
+    check_version,
+    is_token,
+    match_arn,
+    match_function,
+    parse_arn,
+    shown_arn,
+)
 from .requests import (
     GET_EXECUTION,
     GET_HISTORY,
@@ -82,6 +90,7 @@ class Execution:
 
     def check_for_own_endpoint(self) -> None:
         _check_key("arn", self.key, InvalidRefError)
+        check_version(self.key)
         if self._token is not None and (not is_text(self._token) or not self._token):
             raise InvalidRefError("checkpoint_token: expected a string that is not empty")
 

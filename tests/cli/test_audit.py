@@ -107,6 +107,11 @@ def test_an_alias_is_resolved_to_its_versions(
     assert "order-flow:dead: there is no such function, version or alias" in done.err
 
 
+def test_the_embedded_service_says_that_it_has_no_aliases(invoke: Invoke, out: Path) -> None:
+    done = invoke("audit", "order-flow:prod", "-o", out)
+    assert (done.code, "no aliases (GetAlias)" in done.err) == (254, True)
+
+
 def test_from_reads_names_arns_and_refs_of_a_file_or_stdin(
     invoke: Invoke, service: Emulator, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -500,20 +505,31 @@ def test_text_of_others_does_nothing_to_a_terminal(
     assert done.err.replace("\n", "").isprintable()
 
 
+EMPTY = "arn:aws:lambda:eu-west-1:123456789012:function:order-flow:"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("nothing-there",), "nothing-there: there is no such function, version or alias"),
-        (("order-flow:99",), "there is no such function, version or alias"),
+        (("order-flow:99",), "order-flow:99: there is no such function, version or alias"),
         (("order-flow", "--status", "BUSY"), "--status: expected some of RUNNING, SUCCEEDED"),
         (("order-flow", "--status", "busy"), "found 'busy'"),
         (("order-flow", "--since", "yesterday"), "--since: expected a time such as 7d"),
         (("order-flow", "--until", "2026-13-01"), "--until: expected a time such as 7d"),
         (("order-flow", "--since", "99999w"), "--since: expected a span"),
-        (("order-flow", "--since", "1d", "--until", "2d"), "nothing starts both after it"),
+        (("order-flow", "--since", "1d", "--until", "2d"), "--since is not before --until"),
+        (("order-flow", "--since", "2099-01-01"), "--since is in the future"),
+        (("order-flow", "--since", "2099-01-01", "--until", "1d"), "--since is in the future"),
+        (("order-flow:",), "the version is empty"),
+        ((EMPTY,), "the version is empty: put an ARN with $LATEST in single quotes"),
+        ((f"{EMPTY}/durable-execution/a/b",), "the version is empty: put an ARN"),
         (("order-flow", "--max-duration", "soon"), "--max-duration: expected a span such as 90m"),
         (("order-flow", "--profile-map", "12=x"), "--profile-map: expected ACCOUNT=PROFILE"),
-        (("a b",), "expected the name or the ARN of a function"),
+        (
+            ("a b",),
+            "of a function, with :VERSION or :ALIAS or without, found 'a b'",
+        ),
         (("--from", "/nowhere/list"), "cannot read /nowhere/list"),
     ],
 )

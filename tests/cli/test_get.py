@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def test_a_token_typed_on_a_terminal_is_not_shown(
         (),
         ("--token", "SECRET"),
         ("--token", "-", "--token-env", "SECRET"),
-        ("--token-env", "SECRET"),
+        ("--token-env", "SECRETtoken"),
         ("--token-file", "SECRET"),
         ("--token", "-"),
     ],
@@ -78,6 +79,28 @@ def test_no_token_is_a_usage_error_that_repeats_nothing(
     done = invoke("get", arn, *arguments)
     assert (done.code, done.out) == (252, "")
     assert "SECRET" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--token-env", "NOPE"), "--token-env: NOPE is not set"),
+        (("--token-env", "BLANK"), "--token-env: BLANK is empty"),
+        (("--token-env", "c2VjcmV0"), "--token-env: the variable that was named is not set"),
+        (("--token-file", "/dev/null"), "--token-file: the file is empty"),
+        (("--token", "-"), "--token -: there is no token on stdin"),
+    ],
+)
+def test_where_there_is_no_token_is_said(
+    invoke: Invoke,
+    arn: str,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    said: str,
+) -> None:
+    monkeypatch.setenv("BLANK", " ")
+    done = invoke("get", arn, *arguments)
+    assert (done.code, said in done.err) == (252, True)
 
 
 @pytest.mark.parametrize("place", ["file", "stdin", "environment"])
@@ -161,3 +184,20 @@ def test_what_is_no_arn_is_a_usage_error(invoke: Invoke, token: Path) -> None:
     aws = ("--endpoint-url", "https://lambda.eu-west-1.amazonaws.com")
     done = invoke("get", "nonsense", "--token-file", token, *aws)
     assert (done.code, "arn: expected" in done.err) == (252, True)
+
+
+def test_what_a_service_of_ones_own_refuses_is_said_to_be_no_arn(
+    invoke: Invoke, token: Path
+) -> None:
+    done = invoke("get", "nonsense", "--token-file", token)
+    assert (done.code, len(done.err.splitlines())) == (254, 1)
+    assert done.err.endswith(". What was named is not an ARN of a durable execution\n")
+
+
+def test_an_arn_that_a_shell_took_the_version_from_is_not_sent(
+    invoke: Invoke, service: Emulator, arn: str, token: Path
+) -> None:
+    done = invoke("get", re.sub(":[^:/]+/", ":/", arn), "--token-file", token)
+    assert done.code == 252
+    assert "the version is empty: put an ARN with $LATEST in single quotes" in done.err
+    assert len(service.log) == 0

@@ -73,6 +73,15 @@ def test_endpoint_url_goes_before_the_environment(
     assert done.code == 0
 
 
+@pytest.mark.parametrize("url", ["127.0.0.1:8080", "http://user:SECRET@"])
+def test_an_endpoint_without_http_or_a_host_is_told_and_not_repeated(
+    invoke: Invoke, service: Emulator, url: str
+) -> None:
+    done = invoke("show", service.world.arn(1), "--endpoint-url", url)
+    said = "durastate: the endpoint's URL: expected http://… or https://… and a host\n"
+    assert (done.code, done.err) == (253, said)
+
+
 def test_ca_bundle_says_whom_to_trust(
     invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,6 +81,21 @@ def test_what_would_match_nothing_or_too_much_is_a_usage_error(
     assert f"{arguments[0]}: expected" in done.err or "names its own" in done.err
 
 
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        ("order-flow:", "a version after the colon: put $LATEST in single quotes"),
+        (f"{ARN}:7/durable-execution/a/b", "a function, found an execution"),
+        ("order-flow:live", "a version; aliases are in no execution's ARN"),
+    ],
+)
+def test_what_is_no_version_is_told_for_what_it_is(
+    invoke: Invoke, function: str, said: str
+) -> None:
+    done = invoke("policy", "--function", function)
+    assert (done.code, f"--function: expected {said}" in done.err) == (252, True)
+
+
 DESCRIBE = ["lambda:GetDurableExecution", "lambda:GetDurableExecutionHistory"]
 
 

@@ -101,6 +101,24 @@ def test_an_execution_that_is_not_there_is_the_services_error(
     assert (done.code, done.out, len(done.err.splitlines())) == (254, "", 1)
 
 
+@pytest.mark.parametrize("name", ["nope.json", "run-000000"])
+def test_what_a_service_of_ones_own_refuses_may_have_been_meant_for_a_file(
+    invoke: Invoke, name: str
+) -> None:
+    done = invoke("show", name)
+    assert (done.code, done.out, len(done.err.splitlines())) == (254, "", 1)
+    assert "neither an ARN of a durable execution nor a file that exists\n" in done.err
+
+
+def test_an_arn_that_a_shell_took_the_version_from_is_refused_here(
+    invoke: Invoke, service: Emulator, directory: Path
+) -> None:
+    emptied = re.sub(":[^:/]+/", ":/", service.world.arn(1))
+    for done in (invoke("show", emptied), invoke("show", directory, emptied)):
+        assert (done.code, len(service.log)) == (252, 0)
+        assert "the version is empty: put an ARN with $LATEST in single quotes" in done.err
+
+
 def test_the_options_of_the_connection_are_those_of_get(invoke: Invoke, service: Emulator) -> None:
     done = invoke("show", service.world.arn(2), "--max-items", "10", "--stat")
     assert (done.code, "What requests waited for" in done.err) == (0, True)
@@ -393,6 +411,8 @@ def test_what_is_not_in_the_directory_is_a_usage_error(
     done = invoke("show", directory, name)
     assert (done.code, done.out, len(done.err.splitlines())) == (252, "", 1)
     assert "\x1b" not in done.err
+    shown = repr(name)
+    assert f"{directory} has no execution {shown}, by its ARN or its whole name\n" in done.err
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

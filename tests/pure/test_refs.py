@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from durastate import ConfigurationError, ExecutionRef, InvalidRefError
 from durastate.refs import is_token, match_arn, parse_arn
+from durastate.targets import Execution
 
 from .strategies import ARN, arns, get_state_model, many, other_keys, some, tokens
 
@@ -139,3 +140,10 @@ def test_a_reference_is_frozen_hashable_and_picklable() -> None:
 
 def test_the_repr_of_a_reference_hides_the_token() -> None:
     assert repr(ExecutionRef(ARN, "SECRET")) == f"ExecutionRef(arn={ARN!r})"
+
+
+def test_an_arn_that_a_shell_took_the_version_from_is_told_so_for_any_service() -> None:
+    emptied = ARN.replace(f":{parse_arn(ARN).version}/", ":/")
+    for check in (Execution(emptied).check, Execution(emptied).check_for_own_endpoint):
+        with pytest.raises(InvalidRefError, match="the version is empty: put an ARN with "):
+            check()

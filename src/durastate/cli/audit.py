@@ -22,13 +22,13 @@ from durastate import (
     DecodingError,
     DurastateError,
     ExecutionStatus,
-    FunctionNotFoundError,
     Statistics,
 )
 from durastate.decoding import load_answer
+from durastate.refs import EMPTY_VERSION, check_version, is_token
 
 from .ending import COMPLETE, SOME_FAILED, USAGE, Problem, code_of, message_of
-from .extras import audit_extra, directory_problems
+from .extras import audit_extra, directory_problems, order_problems
 from .fetch import hooks_with
 from .moments import moment_of, span_of
 from .options import Connection
@@ -145,7 +145,7 @@ def check(job: Job) -> Checked:
         payloads=job.payloads,  # type: ignore[arg-type]
         **options,
     )
-    with _empty_window():
+    with order_problems(order):
         order.check_window()
     return Checked(job, order, profiles, limit_s)
 
@@ -185,14 +185,27 @@ def _functions_and_executions(job: Job) -> tuple[list[FunctionName], list[str]]:
     functions: list[FunctionName] = []
     keys: list[str] = []
     for where, name in _named(job):
-        if is_execution(name):
-            keys.append(name)
-            continue
         try:
-            functions.append(function_named(name))
+            if is_execution(name):
+                check_version(name)
+                keys.append(name)
+            else:
+                functions.append(function_named(name))
         except ConfigurationError as error:
-            raise Problem(plain(f"{where}{error}"), USAGE) from None
+            raise Problem(
+                plain(f"{where}{_told(error, name, is_argument=not where)}"), USAGE
+            ) from None
     return functions, keys
+
+
+def _told(error: ConfigurationError, name: str, *, is_argument: bool) -> str:
+    """What is wrong with a name. What a file holds may be a token, and so may a long argument."""
+    if name.endswith(":"):
+        return EMPTY_VERSION
+    expected, found, _ = str(error).partition(", found ")
+    if found and is_argument and not is_token(name):
+        return f"{expected}{found}{name[:200]!r}"
+    return str(error)
 
 
 def _named(job: Job) -> Iterator[tuple[str, str]]:
@@ -262,7 +275,7 @@ class Auditing:
         """Find, and print the plan."""
         from .audit_report import plan_lines
 
-        with _problems(), self._signals as signals:
+        with self._problems(), self._signals as signals:
             plan = signals.run(self._find_only)
             if self._run is not None and self._run.is_stopped:
                 raise signals.ending()
@@ -286,7 +299,7 @@ class Auditing:
         """What ended the reading, if anything did, is told after what was saved."""
         ending: DurastateError | KeyboardInterrupt | None = None
         try:
-            with _problems():
+            with self._problems():
                 self._signals.run(self._find_and_read)
         except (DurastateError, KeyboardInterrupt) as error:
             ending = error
@@ -334,6 +347,11 @@ class Auditing:
     def _say_unlisted(audit: Run) -> None:
         for name, error in audit.progress.unlisted.items():
             say(plain(f"{name} cannot be listed, so that none of its executions is read: {error}"))
+
+    @contextmanager
+    def _problems(self) -> Iterator[None]:
+        with directory_problems(), order_problems(self._checked.order):
+            yield
 
     def _places(self) -> Places:
         from durastate.audit.places import Places
@@ -426,27 +444,3 @@ class Auditing:
             return f"The same command goes on{again}."  # What is no ARN may be a token.
         command = shlex.join(["durastate", *sys.argv[1:]])
         return f"The same command goes on{again}: {plain(command)}"
-
-
-@contextmanager
-def _empty_window() -> Iterator[None]:
-    from durastate.audit.errors import EmptyWindowError
-
-    try:
-        yield
-    except EmptyWindowError:
-        text = "--since: nothing starts both after it and before --until, or now where it runs"
-        raise Problem(text, USAGE) from None
-
-
-@contextmanager
-def _problems() -> Iterator[None]:
-    """A function that does not exist is the user's mistake; the rest ends as it does elsewhere."""
-    with directory_problems(), _empty_window():
-        try:
-            yield
-        except FunctionNotFoundError as error:
-            raise Problem(
-                plain(f"{error.arn}: there is no such function, version or alias: {error.message}"),
-                USAGE,
-            ) from None

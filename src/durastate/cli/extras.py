@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
+
+from durastate import FunctionNotFoundError
 
 from .ending import OTHER, USAGE, Problem
 from .plain import plain
@@ -12,6 +15,7 @@ from .streams import say
 
 if TYPE_CHECKING:
     from durastate.audit.journal import Counts
+    from durastate.audit.order import Order
 
 _OF_AUDIT = ("pyarrow", "duckdb")
 
@@ -46,6 +50,32 @@ def directory_problems() -> Iterator[None]:
         raise Problem(plain(str(error)), USAGE) from None
     except WriteError as error:
         raise Problem(plain(str(error)), OTHER) from None
+
+
+@contextmanager
+def order_problems(order: Order) -> Iterator[None]:
+    """What does not exist, or is no span of time, is the user's mistake."""
+    from durastate.audit.errors import EmptyWindowError
+
+    try:
+        yield
+    except EmptyWindowError:
+        since = order.since
+        is_future = order.until is None or (
+            isinstance(since, datetime) and since >= datetime.now(timezone.utc)
+        )
+        text = "in the future, by the service's clock" if is_future else "not before --until"
+        raise Problem(f"--since is {text}", USAGE) from None
+    except FunctionNotFoundError as error:
+        # The error has no version.
+        names = [str(each) for each in order.functions if each.function == error.arn]
+        raise Problem(
+            plain(
+                f"{', '.join(names) or error.arn}: there is no such function, version or alias: "
+                f"{error.message}"
+            ),
+            USAGE,
+        ) from None
 
 
 def say_how_complete(partial: Counts | None, *, is_complete: bool) -> None:

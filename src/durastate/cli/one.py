@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
-from durastate import ExecutionRef, ExecutionState, Failed, Statistics, Throttled
+from durastate import (
+    ExecutionNotFoundError,
+    ExecutionRef,
+    ExecutionState,
+    Failed,
+    InvalidRequestError,
+    Statistics,
+    Throttled,
+)
+from durastate.refs import check_version, match_arn
 
 from .delays import print_delays
+from .ending import SERVICE, Problem, message_of
 from .fetch import hooks_with
 from .options import Connection
+from .plain import plain
 from .progress import Absence
 from .running import run
 from .streams import results, say
@@ -32,6 +44,7 @@ def print_one(
     `show` is told how far the service's clock is ahead of this machine's. Throttling and outages
     are waited out as in a run of many executions.
     """
+    check_version(ref.arn)
     seen: list[Statistics] = []
 
     async def reading() -> ExecutionState:
@@ -49,12 +62,26 @@ def print_one(
         return result.state
 
     try:
-        state = run(reading)
+        with _explained(ref.arn, may_be_file=source == "history"):
+            state = run(reading)
         with results():
             show(state, seen[0].clock_skew_s or 0.0)
     finally:
         if stat and seen:
             print_delays(seen[0])
+
+
+@contextmanager
+def _explained(name: str, *, may_be_file: bool) -> Iterator[None]:
+    """A service of the user's own is asked for whatever is named, and may refuse it in riddles."""
+    try:
+        yield
+    except (InvalidRequestError, ExecutionNotFoundError) as error:
+        if match_arn(name) is not None:
+            raise
+        found = "an ARN of a durable execution"
+        nor = f"neither {found} nor a file that exists" if may_be_file else f"not {found}"
+        raise Problem(plain(f"{message_of(error)}. What was named is {nor}"), SERVICE) from None
 
 
 def _tell_of_throttling() -> Hook:

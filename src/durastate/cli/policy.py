@@ -128,10 +128,16 @@ def _arn(region: str | None, account: str | None, executions: str) -> str:
 
 def _executions(function: str) -> str:
     """The end of a pattern for the executions of `NAME`, or of one version: `NAME:7`."""
+    if "/" in function:
+        raise click.UsageError("--function: expected a function, found an execution")
     name, separator, version = function.partition(":")
     _check("--function", name, _NAME, "a function's name or ARN")
     if not separator:
         return f"{name}:*"
+    if not version:
+        raise click.UsageError(
+            "--function: expected a version after the colon: put $LATEST in single quotes"
+        )
     _check("--function", version, _VERSION, "a version; aliases are in no execution's ARN")
     return f"{name}:{version}/durable-execution/*"
 

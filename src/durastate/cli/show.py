@@ -20,7 +20,7 @@ from durastate import (
     operations_from_history,
     read_history_file,
 )
-from durastate.refs import match_arn, shown_arn
+from durastate.refs import check_version, match_arn, shown_arn
 
 from .ending import COMPLETE, SOME_FAILED, USAGE, Problem, reason
 from .extras import audit_extra, directory_problems, say_how_complete
@@ -53,6 +53,7 @@ def run_show(
     (name,) = where
     if not name:
         raise Problem(f"{_EXPECTED}, found an empty text: is its variable set?", USAGE)
+    check_version(name)
     if match_arn(name) is None and _is_there(Path(name)):
         if Path(name).is_dir():
             raise click.UsageError("after the directory give the ARN or the name of an execution")
@@ -101,6 +102,7 @@ def _saved(file: Path) -> ExecutionState:
 
 def _show_kept(directory: Path, name: str, view: View, *, partial: bool) -> int:
     """Print what an audit has read of the execution of that ARN or name."""
+    check_version(name)
     with audit_extra():
         from durastate.audit.states import find
     with ends_tidily(), directory_problems():
@@ -108,7 +110,9 @@ def _show_kept(directory: Path, name: str, view: View, *, partial: bool) -> int:
     say_how_complete(finding.partial, is_complete=finding.is_complete)
     found = finding.found
     if not found:
-        raise Problem(f"{directory} has no such execution", USAGE)
+        raise Problem(
+            plain(f"{directory} has no execution {name!r}, by its ARN or its whole name"), USAGE
+        )
     if len(found) > 1:
         raise Problem(
             f"{len(found):,} executions are called {name}: give the ARN of one, such as "

@@ -6,12 +6,14 @@ No message repeats what was given, since it may be the token, pasted into the wr
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
 import click
 
 _TOO_LONG = 16 * 1024  # AWS's tokens have 2,048 characters at most.
+_VARIABLE = re.compile("[A-Z_][A-Z0-9_]{0,39}")
 _SOMETHING_ELSE = "the place that was named holds something else than a token"
 
 
@@ -20,18 +22,24 @@ def read_token(file: str | None, variable: str | None, token: str | None) -> str
     if [file, variable, token].count(None) != 2:
         raise click.UsageError("give one of --token-file, --token-env and --token -")
     if file is not None:
-        found = _from_file(file)
+        found, empty = _from_file(file), "--token-file: the file is empty"
     elif variable is not None:
-        found = os.environ.get(variable, "")
+        found, empty = os.environ.get(variable, ""), _of_variable(variable)
     else:
-        found = _from_stdin(token)
+        found, empty = _from_stdin(token), "--token -: there is no token on stdin"
     if len(found) >= _TOO_LONG:
         raise click.UsageError(_SOMETHING_ELSE)
     if not (found := found.strip()):
-        raise click.UsageError("there is no token in the place that was named")
+        raise click.UsageError(empty)
     if not found.isascii() or not found.isprintable():
         raise click.UsageError(_SOMETHING_ELSE)
     return found
+
+
+def _of_variable(name: str) -> str:
+    """What is said where it holds no token; its name only where it looks like one."""
+    shown = name if _VARIABLE.fullmatch(name) else "the variable that was named"
+    return f"--token-env: {shown} is {'empty' if name in os.environ else 'not set'}"
 
 
 def _from_file(name: str) -> str:

@@ -139,8 +139,11 @@ def from_proxy(status: int, title: str) -> Answer:
 
 
 def unknown_call() -> Answer:
-    """What AWS's front end says to a method and path that belong to no call."""
-    message = "Unable to determine service/operation name to be authorized"
+    """What AWS's front end says to a method and path that belong to no call, and why it is none."""
+    message = (
+        "Unable to determine service/operation name to be authorized. durastate's embedded service "
+        "has only the four calls that read durable executions, and so no aliases (GetAlias)"
+    )
     return error("AccessDeniedException", message)
 
 
