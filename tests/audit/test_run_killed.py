@@ -113,7 +113,7 @@ def assert_saved(done: Done, out: Path, code: int) -> None:
     assert (read > 0, left > 0) == (True, True)
     said = done.err.splitlines()
     assert "Finishing what is under way; Ctrl-C once more stops at once." in said
-    assert said[-1].startswith("The same command goes on: durastate audit order-flow claims -o ")
+    assert said[-1].startswith("The same command resumes it: durastate audit order-flow claims -o ")
     manifest = read_manifest(out)
     assert (manifest.complete, manifest.executions, list(verify(out))) == (False, read, [])
 
@@ -144,7 +144,7 @@ def test_ctrl_c_once_saves_twice_stops_and_the_same_command_goes_on(
     counts(twice)
     assert read_manifest(out).complete is False
     assert twice.err.splitlines()[-2] == "durastate: interrupted"
-    assert twice.err.splitlines()[-1].startswith("The same command goes on: durastate audit ")
+    assert twice.err.splitlines()[-1].startswith("The same command resumes it: durastate audit ")
 
     done = finish(start("audit", "order-flow", "claims", "-o", out, env=env(service)))
     assert (done.code, counts(done)[0] >= counts(once)[1]) == (2, True)

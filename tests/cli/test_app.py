@@ -46,6 +46,15 @@ def test_every_command_has_help_with_an_example(invoke: Invoke, name: str) -> No
     assert re.search(rf"Examples?:\n +.*durastate {name}\b", done.out)
 
 
+@pytest.mark.parametrize("columns", [40, 80])
+def test_help_is_as_wide_as_the_terminal(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    widest = max(map(len, invoke("show", "-h").out.splitlines()))
+    assert columns - 10 < widest < columns
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_has_help(name: str) -> None:
     options = [each for each in commands.commands[name].params if isinstance(each, click.Option)]

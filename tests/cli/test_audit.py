@@ -183,7 +183,10 @@ def test_plan_says_what_it_costs_and_asks_for_no_history(
             "  eu-west-1: 8 executions, about 8 requests at 7.5/s, 50% of the quota of 15/s "
             "published: the endpoint is no AWS endpoint; 1.1 s"
         ),
-        "Time: about 1.1 s. Disk: about 0.0 MB. Reckoned with 20 operations an execution, a guess.",
+        (
+            "Time: about 1.1 s. Disk: about 0.0 MB. "
+            "Estimated at 20 operations per execution (a guess)."
+        ),
     ]
     assert {each.call for each in service.log} == {Call.LIST}
     assert not out.exists()
@@ -209,7 +212,7 @@ def test_a_plan_removes_and_changes_nothing(invoke: Invoke, out: Path) -> None:
 def test_a_function_that_does_not_exist_ends_no_audit_of_others(invoke: Invoke, out: Path) -> None:
     done = invoke("audit", "order-flow", "gone", "--plan", "-o", out)
     assert (done.code, "8 executions found" in done.out) == (2, True)
-    assert done.err.startswith("gone cannot be listed, so that none of its executions is read: ")
+    assert done.err.startswith("gone cannot be listed, so none of its executions were read: ")
     done = invoke("audit", "order-flow", "gone", "-o", out, "--quiet")
     assert (done.code, done.err) == (2, "")
     assert done.out.startswith("8 found = 0 read before + 8 read + 0 failed + 0 not attempted\n")
@@ -244,7 +247,7 @@ def test_max_duration_leaves_the_rest_for_the_same_command(invoke: Invoke, out: 
     done = invoke(*command, "0.001s")
     assert (done.code, read_manifest(out).complete) == (130, False)
     assert "0 read + 0 failed" in done.out
-    assert f"The same command goes on: durastate audit order-flow -o {out}" in done.err
+    assert f"The same command resumes it: durastate audit order-flow -o {out}" in done.err
     done = invoke(*command, "1h")
     assert (done.code, read_manifest(out).complete) == (0, True)
     assert len(arns(out)) == 8
@@ -637,7 +640,7 @@ def test_a_service_that_goes_away_ends_the_run_and_the_same_command_goes_on(
     said = done.err.splitlines()
     assert any(line.startswith("The service has gone away; waiting for it: ") for line in said)
     assert said[-2].startswith("durastate: no answer for 0.3 s (--outage-limit)")
-    assert said[-1].startswith("The same command goes on: durastate audit order-flow")
+    assert said[-1].startswith("The same command resumes it: durastate audit order-flow")
     assert invoke("audit", "order-flow", "-o", out).code == 0
     assert len(arns(out)) == 8
 

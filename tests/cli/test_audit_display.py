@@ -103,8 +103,8 @@ def test_a_plan_names_each_place_with_who_says_what_it_allows() -> None:
             "quota of 100/s Service Quotas; 625 ms"
         ),
         (
-            "Time: about 33 min 20 s. Disk: about 939.2 MB and the payloads. Reckoned with 400 "
-            "operations an execution, as the directory has so far."
+            "Time: about 33 min 20 s. Disk: about 939.2 MB and the payloads. Estimated at "
+            "400 operations per execution (as in the directory so far)."
         ),
     ]
 

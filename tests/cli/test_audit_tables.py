@@ -71,7 +71,7 @@ def test_verify_names_what_is_wrong(invoke: Invoke, directory: Path) -> None:
     assert (done.code, done.err) == (2, "")
     assert done.out.splitlines() == [
         f"{path.name}: is missing",
-        "Not as it was written, in so many ways: 1",
+        "Not as it was written: 1 problem found",
     ]
 
 

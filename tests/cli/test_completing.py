@@ -57,6 +57,7 @@ def test_paths_are_the_shells_to_complete(words: tuple[str, ...], kind: str) -> 
         (("emulator", "--statuses", "RUNNING=1,FA"), ["RUNNING=1,FAILED=1"]),
         (("emulator", "--faults", ""), ["none", "demo", *FaultKind]),
         (("emulator", "--faults", "gzip,rese"), ["gzip,reset", "gzip,reset-in-body"]),
+        (("emulator", "--faults", "gzip,non"), []),  # none stands by itself
         (("query", "--format", "c"), ["csv"]),
         (("show", "audit", "order"), []),
     ],

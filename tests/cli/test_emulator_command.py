@@ -49,10 +49,12 @@ def running(*arguments: str | Path) -> Iterator[str]:
     assert re.fullmatch(r"durastate: ended after [\d,]+ requests\n", done.err)
 
 
-def tried(printed: str, directory: Path, *more: str) -> subprocess.CompletedProcess[str]:
+def tried(
+    printed: str, directory: Path, *more: str, line: int = -1
+) -> subprocess.CompletedProcess[str]:
     """What happens when a person puts the printed lines into a shell."""
     lines = [line for line in printed.splitlines() if line.startswith(("unset", "export"))]
-    command = printed.strip().splitlines()[-1]
+    command = [each for each in printed.splitlines() if each.startswith("durastate ")][line]
     env = environment("http://nowhere") | {
         "AWS_PROFILE": "nobody",
         "AWS_SESSION_TOKEN": "old",
@@ -70,10 +72,12 @@ def tried(printed: str, directory: Path, *more: str) -> subprocess.CompletedProc
     )
 
 
-def test_the_line_to_try_works(tmp_path: Path) -> None:
+def test_the_lines_to_try_work(tmp_path: Path) -> None:
     with running("--executions", "40") as printed:
         done = tried(printed, tmp_path)
+        audited = tried(printed, tmp_path, line=0)
     assert (done.returncode, len(records(tmp_path / "states.jsonl"))) == (0, 40), done.stderr
+    assert re.match("[1-9][0-9]* found = 0 read before", audited.stdout), audited.stderr
 
 
 def test_references_in_a_temporary_file_go_away_with_it() -> None:

@@ -297,7 +297,7 @@ def test_a_service_that_goes_away_for_good_ends_the_run_and_fails_nothing(
     assert "Paused" not in done.err  # nor a second time, by Python's logging
     assert re.search(r"^  outages +[1-9]", done.err, re.MULTILINE)  # each of eight waited
     assert said[-2].startswith("durastate: no answer for 0.5 s (--outage-limit)")
-    assert said[-1].startswith("Go on where this run was: durastate fetch ")
+    assert said[-1].startswith("To resume: durastate fetch ")
     assert said[-1].endswith("--resume")
     assert not (tmp_path / "out.failures.jsonl").exists()
 

@@ -47,4 +47,4 @@ async def test_report_prints_a_line_for_each_execution(
         if index != 7
     ]
     assert lines[1:] == sorted(expected)
-    assert lines[0].startswith(f"{world.arn(7)} GetDurableExecutionState of {world.arn(7)}: Access")
+    assert lines[0].startswith(f"GetDurableExecutionState of {world.arn(7)}: Access")

@@ -5,6 +5,7 @@ Those are imported when a command runs, so that `durastate --help` is quick.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ _outage_option = click.option(
 _partial_option = click.option(
     "--partial",
     is_flag=True,
-    help="Read what an audit has saved that was killed or still goes on. The answer is marked so.",
+    help="Read what an audit has saved that was killed or still runs. The answer is marked so.",
 )
 _directory_argument = click.argument(
     "directory",
@@ -49,12 +50,13 @@ _directory_argument = click.argument(
 )
 _PAYLOADS = ("full", "none", "size", "hash")  # what payloads.py knows
 _SHELLS = ("bash", "zsh", "fish")
+_NARROWEST, _WIDEST = 20, 100  # columns of help
 _COMPLETE_VARIABLE = "_DURASTATE_COMPLETE"
 
 
 @click.group(
     invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="durastate")
 @click.pass_context
@@ -145,7 +147,7 @@ def get(
 @click.option(
     "--resume",
     is_flag=True,
-    help="Go on with OUT: skip what it holds, drop a torn last line, read failures again.",
+    help="Continue OUT: skip what it holds, drop a torn last line, read failures again.",
 )
 @click.option("--quiet", is_flag=True, help="No progress; the summary is printed all the same.")
 @click.option(
@@ -186,7 +188,7 @@ def fetch(
     OUT.failures.jsonl beside it, with the line of REFS and the reason.
 
     After Ctrl-C, a crash or a full disk OUT holds whole lines; the same command with --resume
-    goes on.
+    continues.
 
     \b
     Example:
@@ -195,7 +197,7 @@ def fetch(
     from .fetch import Job, run_fetch
 
     if str(out) == "-":
-        raise click.UsageError("-o takes a file: a run that is broken off goes on with it")
+        raise click.UsageError("-o takes a file, with which a run that is broken off is resumed")
     job = Job(
         refs=refs,
         out=out,
@@ -225,7 +227,8 @@ def fetch(
     metavar="DIR",
     type=click.Path(path_type=Path),
     shell_complete=completing.directories,
-    help="Directory to write, readable by you alone; the same one goes on. Needed but for --plan.",
+    help="Directory to write, readable by you alone; an audit in it is resumed. Required except "
+    "with --plan.",
 )
 @click.option(
     "--since",
@@ -262,7 +265,7 @@ def fetch(
 @click.option(
     "--max-duration",
     metavar="SPAN",
-    help="Begin no more executions after so long, such as 90m; the same command goes on.",
+    help="Begin no more executions after so long, such as 90m; the same command resumes.",
 )
 @click.option(
     "--payloads",
@@ -319,7 +322,7 @@ def audit(
     each, and writes tables of executions, operations and failures that verify, query and other
     tools read. The summary goes to stdout.
 
-    The same command goes on with a run that was interrupted, killed or had no space. What was
+    The same command resumes a run that was interrupted, killed or had no space. What was
     read when it had ended is never read again. Ctrl-C finishes what is under way and saves; a
     second one stops at once. Needs the extra audit.
 
@@ -404,12 +407,12 @@ def query(*, directory: Path, sql: str, output: str, partial: bool) -> None:
 @commands.command()
 @click.argument(
     "where",
-    metavar="ARN|FILE|DIR ARN",
+    metavar="ARN|FILE|DIR ARN|NAME",
     nargs=-1,
     required=True,
     shell_complete=completing.shown,
 )
-@click.option("--all", "whole", is_flag=True, help="Every operation, however many are alike.")
+@click.option("--all", "whole", is_flag=True, help="Every operation, however many are similar.")
 @click.option(
     "--failed",
     is_flag=True,
@@ -440,10 +443,10 @@ def show(
     With an ARN alone its history is read; throttling is waited out. With FILE, a history that
     `aws lambda get-durable-execution-history` has printed, nothing is asked, nor with DIR, the
     directory of an audit: the execution is shown as it was when the audit read it, and instead of
-    its ARN its name will do. Payloads are not shown. What had not ended when its execution did is
-    marked unfinished.
+    its ARN its name will do. Payloads are not shown. An operation that
+    was still open when its execution ended is marked unfinished.
 
-    Of more than five alike siblings, such as the iterations of a map, three are shown and the
+    Of more than five similar siblings, such as the iterations of a map, three are shown and the
     rest is one line; what stands out among them has a line of its own.
 
     \b
@@ -586,8 +589,8 @@ def emulator(latency: float, **options: Any) -> None:
     """Serve made-up executions on this machine until Ctrl-C, to try things against.
 
     An imitation of the calls that read durable executions, which verifies signatures; not the
-    service. Prints what to put into the environment of durastate or of any AWS SDK, and a line to
-    try.
+    service. Prints what to put into the environment of durastate or of any AWS SDK, and lines
+    to try.
 
     \b
     Example:
@@ -668,7 +671,10 @@ def run() -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = commands.main(
-            prog_name="durastate", complete_var=_COMPLETE_VARIABLE, standalone_mode=False
+            prog_name="durastate",
+            complete_var=_COMPLETE_VARIABLE,
+            standalone_mode=False,
+            terminal_width=_help_width(),
         )
     except click.UsageError as error:
         with unheard():
@@ -685,6 +691,11 @@ def run() -> int:
         say(f"durastate: {_told(error)}")
         return code_of(error)
     return code if isinstance(code, int) else COMPLETE
+
+
+def _help_width() -> int:
+    """As wide as the terminal, which click's own layout is not where that is a narrow one."""
+    return max(_NARROWEST, min(shutil.get_terminal_size().columns, _WIDEST) - 2)
 
 
 def _nobody_reads() -> int:

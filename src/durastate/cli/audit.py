@@ -33,7 +33,7 @@ from .fetch import hooks_with
 from .moments import moment_of, span_of
 from .options import Connection
 from .plain import plain
-from .progress import Absence, span
+from .progress import Absence, counted, span
 from .refsfile import RefsFile
 from .running import Signals, tune_collector
 from .signals import ends_tidily
@@ -346,7 +346,7 @@ class Auditing:
     @staticmethod
     def _say_unlisted(audit: Run) -> None:
         for name, error in audit.progress.unlisted.items():
-            say(plain(f"{name} cannot be listed, so that none of its executions is read: {error}"))
+            say(plain(f"{name} cannot be listed, so none of its executions were read: {error}"))
 
     @contextmanager
     def _problems(self) -> Iterator[None]:
@@ -431,7 +431,7 @@ class Auditing:
                 f"{progress.already + progress.to_read:,} found = {progress.already:,} read before "
                 f"+ {progress.read:,} read + {progress.failed:,} failed + {left:,} not attempted"
             )
-            click.echo(f"{self._requests:,} requests in {span(self._seconds)}")
+            click.echo(f"{counted(self._requests, 'request')} in {span(self._seconds)}")
             for line in (*clock_lines(manifest.clock_skew_s), *scope_lines(self._run.scope())):
                 click.echo(line)
             for line in summary_lines(summarise(self._job.out)):
@@ -441,6 +441,6 @@ class Auditing:
     def _how_to_go_on(self) -> str:
         again = " (with the same lines on stdin)" if self._job.source == "-" else ""
         if not all(key.startswith("arn:") for key in self._checked.order.keys):
-            return f"The same command goes on{again}."  # What is no ARN may be a token.
+            return f"The same command resumes it{again}."  # What is no ARN may be a token.
         command = shlex.join(["durastate", *sys.argv[1:]])
-        return f"The same command goes on{again}: {plain(command)}"
+        return f"The same command resumes it{again}: {plain(command)}"

@@ -11,7 +11,7 @@ from durastate.requests import GET_HISTORY
 
 from .ending import reason
 from .plain import plain
-from .progress import span
+from .progress import counted, span
 
 _LONGEST_TEXT = 200
 
@@ -19,20 +19,20 @@ _LONGEST_TEXT = 200
 def plan_lines(plan: Plan) -> Iterator[str]:
     """What is to be read, and what it costs."""
     yield (
-        f"{plan.found:,} executions found: {plan.to_read:,} to read, {plan.already:,} read before. "
-        f"Finding them took {plan.listings:,} requests."
+        f"{counted(plan.found, 'execution')} found: {plan.to_read:,} to read, "
+        f"{plan.already:,} read before. Finding them took {counted(plan.listings, 'request')}."
     )
     yield from clock_lines(plan.clock_skew_s)
     if not plan.to_read:
         return
-    yield f"Reading takes about {plan.requests:,} requests of {GET_HISTORY}:"
+    yield f"Reading takes about {counted(plan.requests, 'request')} of {GET_HISTORY}:"
     for share in plan.shares:
-        yield f"  {_where(share)}: {share.executions:,} executions, {_pace(share)}"
-    each = f"{plan.experience.operations_each:,.0f} operations an execution"
-    how = "as the directory has so far" if plan.experience.is_enough else "a guess"
-    duration = f"about {span(plan.seconds)}" if plan.seconds else "what the service takes"
+        yield f"  {_where(share)}: {counted(share.executions, 'execution')}, {_pace(share)}"
+    each = f"{plan.experience.operations_each:,.0f} operations per execution"
+    how = "as in the directory so far" if plan.experience.is_enough else "a guess"
+    duration = f"about {span(plan.seconds)}" if plan.seconds else "depends on the service"
     disk = f"about {_size(plan.bytes)}{' and the payloads' if plan.with_payloads else ''}"
-    yield f"Time: {duration}. Disk: {disk}. Reckoned with {each}, {how}."
+    yield f"Time: {duration}. Disk: {disk}. Estimated at {each} ({how})."
 
 
 def _where(share: Share) -> str:
@@ -43,11 +43,11 @@ def _where(share: Share) -> str:
 
 def _pace(share: Share) -> str:
     if share.rate == math.inf:
-        return f"about {share.requests:,} requests without a ceiling"
+        return f"about {counted(share.requests, 'request')} without a ceiling"
     quota = share.quota
     why = "" if quota.why_published is None else f": {plain(quota.why_published)}"
     return (
-        f"about {share.requests:,} requests at {share.rate:g}/s, "
+        f"about {counted(share.requests, 'request')} at {share.rate:g}/s, "
         f"{share.rate / quota.per_second:.0%} of the quota of {quota}{why}; {span(share.seconds)}"
     )
 
@@ -79,22 +79,22 @@ def scope_lines(scope: Scope) -> Iterator[str]:
         )
     if scope.outdated:
         yield (
-            f"As an earlier run read them: {scope.outdated:,} executions that were running then. "
+            f"As an earlier run read them: {counted(scope.outdated, 'execution')} running then. "
             f"--refresh reads them anew"
         )
     if scope.unended:
         yield (
-            f"Listed as ended, with a history that does not say so yet: {scope.unended:,} "
-            f"executions. The next run reads them again"
+            f"Listed as ended, with a history that does not say so yet: "
+            f"{counted(scope.unended, 'execution')}. The next run reads them again"
         )
     if scope.cut:
-        yield f"Cut off or left out by the service: payloads of {scope.cut:,} operations"
+        yield f"Cut off or left out by the service: payloads of {counted(scope.cut, 'operation')}"
 
 
 def summary_lines(summary: Summary) -> Iterator[str]:
     """Of the whole directory."""
     executions = sum(group.executions for group in summary.groups)
-    yield f"In the directory: {executions:,} executions"
+    yield f"In the directory: {counted(executions, 'execution')}"
     for group in summary.groups:
         name = f"{group.function or 'unknown function'}:{group.version or 'unknown version'}"
         yield f"  {group.executions:>9,}  {_text(name)}  {_text(group.status)}"
@@ -103,8 +103,8 @@ def summary_lines(summary: Summary) -> Iterator[str]:
         for kind in summary.errors:
             name = "no type" if kind.error_type is None else _text(kind.error_type)
             yield (
-                f"  {kind.operations:>9,}  {name}, in {kind.executions:,} "
-                f"{'execution' if kind.executions == 1 else 'executions'}, such as"
+                f"  {kind.operations:>9,}  {name}, in "
+                f"{counted(kind.executions, 'execution')}, such as"
             )
             yield from (f"             {plain(arn)}" for arn in kind.samples)
     if summary.longest:
@@ -118,9 +118,8 @@ def summary_lines(summary: Summary) -> Iterator[str]:
     unread = sum(each.executions for each in summary.unread)
     if unread:
         functions = sum(each.functions for each in summary.unread)
-        noun = "function" if functions == 1 else "functions"
-        unlisted = f"; could not be listed: {functions:,} {noun}" if functions else ""
-        yield f"Could not be read: {unread - functions:,} executions{unlisted}"
+        unlisted = f"; could not be listed: {counted(functions, 'function')}" if functions else ""
+        yield f"Could not be read: {counted(unread - functions, 'execution')}{unlisted}"
         for each in summary.unread:
             why = reason(each.message, each.samples[0])
             yield f"  {each.executions:>9,}  {plain(each.error)}: {plain(why)}"

@@ -31,8 +31,10 @@ def shown(context: click.Context, parameter: click.Parameter, typed: str) -> lis
     return files(context, parameter, typed) if is_first else []
 
 
-def _names(names: Callable[[], Iterable[str]], ending: str = "") -> Completer:
-    """Of names with commas between them the last one."""
+def _names(
+    names: Callable[[], Iterable[str]], ending: str = "", *, alone: tuple[str, ...] = ()
+) -> Completer:
+    """Of names with commas between them the last one; those of `alone` stand by themselves."""
 
     def complete(
         _context: click.Context, _parameter: click.Parameter, typed: str
@@ -40,7 +42,7 @@ def _names(names: Callable[[], Iterable[str]], ending: str = "") -> Completer:
         before, comma, begun = typed.rpartition(",")
         return [
             CompletionItem(f"{before}{comma}{name}{ending}")
-            for name in names()
+            for name in (*(() if comma else alone), *names())
             if name.startswith(begun.upper() if name.isupper() else begun)
         ]
 
@@ -53,12 +55,12 @@ def _statuses() -> Iterable[str]:
     return map(str, ExecutionStatus)
 
 
-def _fault_plans() -> Iterable[str]:
+def _fault_kinds() -> Iterable[str]:
     from durastate.emulator import FaultKind
 
-    return ["none", "demo", *FaultKind]
+    return FaultKind
 
 
 statuses = _names(_statuses)
 weighted_statuses = _names(_statuses, "=1")
-fault_plans = _names(_fault_plans)
+fault_plans = _names(_fault_kinds, alone=("none", "demo"))

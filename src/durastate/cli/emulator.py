@@ -9,6 +9,7 @@ import signal
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
 
@@ -157,6 +158,7 @@ def _ref_line(arn: str, token: str) -> bytes:
 
 def _instructions(emulator: Emulator, refs: Path, count: int) -> str:
     keys, world, endpoint = emulator.credentials, emulator.world, emulator.endpoint_url
+    first = datetime.fromtimestamp(world.first_start, timezone.utc)
     return (
         f"Serving {len(world):,} made-up executions at {endpoint} until Ctrl-C.\n\n"
         f"unset AWS_PROFILE AWS_SESSION_TOKEN\n"
@@ -164,6 +166,8 @@ def _instructions(emulator: Emulator, refs: Path, count: int) -> str:
         f"export AWS_SECRET_ACCESS_KEY={keys.secret_access_key}\n"
         f"export AWS_REGION={world.regions[0]} AWS_ENDPOINT_URL_LAMBDA={endpoint}\n\n"
         f"# functions: {_some(world.function_names)}; versions: {_some(world.version_names)}\n\n"
+        f"# read a function's without tokens (extra audit); they start on {first:%Y-%m-%d}:\n"
+        f"durastate audit {world.function_names[0]} --since {first:%Y-%m-%dT%H:%MZ} -o audit\n\n"
         f"# read {count:,} of them:\n"
         f"durastate fetch {plain(shlex.quote(str(refs)))} -o states.jsonl\n"
     )

@@ -87,4 +87,4 @@ def say_how_complete(partial: Counts | None, *, is_complete: bool) -> None:
             f"not counted."
         )
     elif not is_complete:
-        say("The run was broken off, so this is not all: the same command goes on with it.")
+        say("The run was broken off, so this is not all: the same command resumes it.")

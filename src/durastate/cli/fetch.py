@@ -233,4 +233,4 @@ def _how_to_go_on(job: Job) -> str:
     if not job.resume:
         arguments = [*arguments, "--resume"]
     again = " (with the same references on stdin)" if job.refs == "-" else ""
-    return f"Go on where this run was{again}: {plain(shlex.join(['durastate', *arguments]))}"
+    return f"To resume{again}: {plain(shlex.join(['durastate', *arguments]))}"

@@ -1,4 +1,4 @@
-"""Long families of alike siblings in a tree, such as a map's iterations, as a few lines each.
+"""Long families of similar siblings in a tree, such as a map's iterations, as a few lines each.
 
 Siblings are alike where one would say the same of them: name without its digits, kind, status,
 error, whether they were tried again, and what there is of that below them. So whatever stands

@@ -100,7 +100,8 @@ _WHERE = (
     click.option(
         "--region",
         metavar="REGION",
-        help="For what is no ARN; an ARN names its own.  [env: AWS_REGION, AWS_DEFAULT_REGION]",
+        help="For names that are not ARNs; an ARN names its own.  [env: AWS_REGION, "
+        "AWS_DEFAULT_REGION]",
     ),
     click.option(
         "--endpoint-url",

@@ -57,7 +57,7 @@ class OutFile:
             return cls(LinesFile.create(path), payloads, is_new=True)
         except FileExistsError:
             raise Problem(
-                f"{plain(str(path))} exists, and nothing is overwritten: --resume goes on with "
+                f"{plain(str(path))} exists, and nothing is overwritten: --resume continues "
                 f"an earlier run's, or choose another name",
                 USAGE,
             ) from None

@@ -201,7 +201,7 @@ class Pace:
 _REASONS = {
     "answers": "waiting for the service's answers",
     "rate": "held by the rate ceiling (--rate, --quota-share)",
-    "throttling": "held by the service, which throttles",
+    "throttling": "limited by throttling",
     "slots": "held by --max-requests",
     "bytes": "held by the bytes in flight",
     "retries": "waiting to try again after errors",
@@ -247,6 +247,11 @@ def longest_wait(before: Statistics, now: Statistics, seconds: float) -> str:
         waits["slots" if now.in_flight >= now.waiting else "rate"] += now.waiting * seconds
     longest = max(waits, key=lambda name: waits[name])
     return longest if waits[longest] > 0 else "refs"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 request`, `2 requests`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def span(seconds: float) -> str:

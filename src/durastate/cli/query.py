@@ -67,7 +67,7 @@ def _print_json(answer: Answer) -> None:
 
 
 def _print_csv(answer: Answer) -> None:
-    """Every cell in quotes but numbers; what is NULL is nothing at all."""
+    """Every cell in quotes but numbers; NULL is an empty field without them."""
     from durastate.audit.texts import NUMBERS, TIMES
 
     write_utf8(",".join(_quoted(_harmless(name)) for name, _ in answer.columns) + "\n")

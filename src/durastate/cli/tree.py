@@ -38,7 +38,7 @@ _STYLES = {
 class View:
     """What of a state is shown, and as of when."""
 
-    whole: bool = True  # False: alike siblings in short
+    whole: bool = True  # False: similar siblings in short
     failed: bool = False  # only what has failed, and what that is in
     messages: bool = False  # of errors, which are payloads
     summed_up: bool = False

@@ -9,6 +9,7 @@ import click
 from .ending import COMPLETE, SOME_FAILED
 from .extras import audit_extra, directory_problems
 from .plain import plain
+from .progress import counted
 from .streams import results
 
 
@@ -22,10 +23,12 @@ def run_verify(directory: Path) -> int:
             count += 1
             click.echo(plain(problem))
         if count:
-            click.echo(f"Not as it was written, in so many ways: {count:,}")
+            click.echo(f"Not as it was written: {counted(count, 'problem')} found")
             return SOME_FAILED
         manifest = read_manifest(directory)
-        ending = "" if manifest.complete else " The run was broken off: the same command goes on."
+        ending = (
+            "" if manifest.complete else " The run was broken off: the same command resumes it."
+        )
         click.echo(
             f"As it was written: {len(manifest.files)} files, {manifest.executions:,} executions, "
             f"{manifest.operations:,} operations, {manifest.failures:,} failures.{ending}\n"
