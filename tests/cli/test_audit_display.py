@@ -109,6 +109,28 @@ def test_a_plan_names_each_place_with_who_says_what_it_allows() -> None:
     ]
 
 
+def test_one_is_singular_and_no_ceiling_promises_no_time() -> None:
+    plan = make_plan(
+        {Place(None, "eu-west-1"): 1},
+        {Place(None, "eu-west-1"): (float("inf"), Quota(15))},
+        already=0,
+        listings=1,
+        experience=Experience(0, 0),
+        max_items=1_000,
+        format="parquet",
+        payloads="none",
+    )
+    assert list(plan_lines(plan)) == [
+        "1 execution found: 1 to read, 0 read before. Finding them took 1 request.",
+        "Reading takes about 1 request of GetDurableExecutionHistory:",
+        "  eu-west-1: 1 execution, about 1 request without a ceiling",
+        (
+            "Time: depends on the service. Disk: about 0.0 MB. "
+            "Estimated at 20 operations per execution (a guess)."
+        ),
+    ]
+
+
 def test_there_is_no_time_left_before_every_place_has_begun() -> None:
     progress = Progress(is_reading=True, readings=[reading(10, 12.0, read=5), reading(10, 12.0)])
     assert progress.time_left(5) is None

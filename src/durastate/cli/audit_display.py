@@ -12,7 +12,7 @@ from durastate import Statistics
 from durastate.audit.run import Run
 from durastate.requests import GET_HISTORY
 
-from .progress import Absence, Pace, Progress, Tally, span
+from .progress import Absence, Pace, Progress, Tally, counted, span
 
 
 class AuditDisplay(Progress):
@@ -48,10 +48,12 @@ class AuditDisplay(Progress):
         statistics = self._statistics()
         pace = f"{self._requests.per_second():,.1f} requests/s"
         if not progress.is_reading:
-            return f"listing, {statistics.requests:,} requests, {pace}"
+            return f"listing, {counted(statistics.requests, 'request')}, {pace}"
         allowed = sum(each.opened.rates[GET_HISTORY] for each in progress.readings if each.left)
         of = "" if allowed == math.inf else f" of {allowed:,.1f}"
-        return f"{statistics.requests:,} requests, {pace}{of}, {self._tally.failed:,} failed"
+        return (
+            f"{counted(statistics.requests, 'request')}, {pace}{of}, {self._tally.failed:,} failed"
+        )
 
     def _time_left(self) -> str:
         progress = self._run.progress
