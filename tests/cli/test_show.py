@@ -149,7 +149,7 @@ def test_throttling_is_waited_out_as_in_an_audit(
     world = World(executions=1, operations=3)
     throttled = Fault(FaultKind.THROTTLE, first=4)
     # How long is not what this is about.
-    monkeypatch.setattr("durastate.retries.Retries.throttled_s", lambda *_: 0.0)
+    monkeypatch.setattr("durastate.retries.Retries.throttled_s", lambda *_, **__: 0.0)
     monkeypatch.setattr("durastate.pace.Pace.throttled", lambda *_: None)
     with serving(world, FaultPlan(on={0: throttled})) as emulator:
         monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", emulator.endpoint_url)
