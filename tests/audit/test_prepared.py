@@ -142,6 +142,22 @@ def test_nothing_in_a_directory_leads_out_of_it_or_keeps_it_waiting(
         assert len(refused) >= 3
 
 
+@pytest.mark.parametrize("is_empty", [True, False])
+@pytest.mark.parametrize("name", ["lock", *NAMES])
+def test_a_hard_link_to_something_outside_is_refused_and_not_written_to(
+    directory: Path, outside: Path, tmp_path: Path, name: str, is_empty: bool
+) -> None:
+    if is_empty:
+        directory = tmp_path / "empty"
+        directory.mkdir()
+    (outside / "precious").chmod(0o644)
+    (directory / name).unlink(missing_ok=True)
+    os.link(outside / "precious", directory / name)
+    refused = everything(directory)
+    assert f"{directory}: {name} has another name elsewhere (a hard link)" in refused
+    assert (outside / "precious").stat().st_mode & 0o777 == 0o644
+
+
 def test_a_hard_link_under_a_temporary_name_is_not_written_through(
     directory: Path, outside: Path
 ) -> None:

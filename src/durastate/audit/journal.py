@@ -26,7 +26,7 @@ import orjson
 
 from . import kept
 from .errors import DirectoryError, WriteError
-from .files import Stamp, open_own, opened, table_file, writing
+from .files import HARD_LINK, Stamp, open_own, opened, table_file, writing
 from .schema import FORMATS, Table
 
 NAME = "journal.sqlite"
@@ -149,8 +149,13 @@ class Journal:
         """
         for name in NAMES:
             path = self._directory / name
-            if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+            if not os.path.lexists(path):
+                continue
+            found = path.lstat()
+            if not stat.S_ISREG(found.st_mode):
                 raise DirectoryError(self._directory, f"{name} is no regular file")
+            if found.st_nlink > 1:  # SQLite would write into the other one
+                raise DirectoryError(self._directory, f"{name} {HARD_LINK}")
         path = self._directory / _ROLLBACK
         if path.exists():
             with writing(path), opened(path) as file:
