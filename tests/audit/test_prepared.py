@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import struct
 from collections.abc import Iterator
@@ -229,6 +230,29 @@ def test_to_look_changes_and_removes_nothing(directory: Path) -> None:
     Store.open(directory).close()
     assert not left.exists()
     assert not folder.exists()
+
+
+def test_to_look_leaves_what_a_killed_run_has_left(directory: Path, tmp_path: Path) -> None:
+    killed = tmp_path / "killed"
+    with Store.open(directory) as store:
+        add(store, 2)
+        store.save()
+        shutil.copytree(directory, killed)  # as a kill leaves it: the log is not in the journal yet
+    assert (killed / "journal.sqlite-wal").stat().st_size
+    before = saved(killed)
+    looked = Store.look(killed)
+    assert looked is not None
+    with looked as store:
+        assert store.counts().read == 2
+    with query(killed, "select arn from executions", partial=True) as answer:
+        assert sum(batch.num_rows for batch in answer) == 2
+    assert saved(killed) == before
+
+
+def saved(directory: Path) -> dict[str, bytes]:
+    """All files but SQLite's index of its log, in which readers leave marks."""
+    paths = (path for path in directory.iterdir() if not path.name.endswith("-shm"))
+    return {path.name: path.read_bytes() for path in paths}
 
 
 def test_to_look_begins_nothing(tmp_path: Path) -> None:

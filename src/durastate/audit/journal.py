@@ -31,7 +31,8 @@ from .schema import FORMATS, Table
 
 NAME = "journal.sqlite"
 _ROLLBACK = f"{NAME}-journal"
-NAMES = (NAME, f"{NAME}-wal", f"{NAME}-shm", _ROLLBACK)
+_LOG = f"{NAME}-wal"
+NAMES = (NAME, _LOG, f"{NAME}-shm", _ROLLBACK)
 _USE_ANOTHER = "choose another directory"
 #: Executions of which nothing more is to come.
 CLOSED = frozenset(("SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED", "DELETING"))
@@ -136,8 +137,19 @@ class Journal:
         with self._trouble():
             # Not bound to a thread, so that a caller may write in one; never in two at once.
             self._database = sqlite3.connect(
-                self._path, isolation_level=None, check_same_thread=False
+                f"{self._path.absolute().as_uri()}?{self._access()}",
+                uri=True,
+                isolation_level=None,
+                check_same_thread=False,
             )
+
+    def _access(self) -> str:
+        """How SQLite opens it, as a part of its URI: so that to look leaves no trace."""
+        if self._only_looks and (self._directory / _LOG).exists():
+            return "mode=ro"  # or closing would move a killed run's log into the journal
+        if self._only_looks and not os.access(self._directory, os.W_OK):
+            return "immutable=1"  # or SQLite asks for a log, which it cannot make
+        return "mode=rw"  # also to look, since "ro" leaves an empty log behind
 
     def close(self) -> None:
         self._database.close()
