@@ -390,6 +390,16 @@ class Journal:
         with self.checking():
             return {kept.count(part): kept.count(operations) for part, operations in rows}
 
+    def check_parts(self) -> None:
+        """Refuse operations that are in no file, or more of them than it has rows.
+
+        The parts would be taken for dead, and removed with all that is in them.
+        """
+        rows = {file.number: file.rows for file in self.files("operations")}
+        lost = self._rows("SELECT 1 FROM execution WHERE part IS NULL AND operations LIMIT 1")
+        if lost or any(live > rows.get(part, -1) for part, live in self.live_rows().items()):
+            raise self._damaged("operations that are in no file of it")
+
     def replace(self, old: Sequence[File], new: Sequence[File]) -> None:
         """New files in the place of old ones, which are left over from now on."""
         part = next((each.number for each in new if each.table == "operations"), None)
