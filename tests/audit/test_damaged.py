@@ -204,6 +204,19 @@ def changed(directory: Path, name: str, column: str, at: int, value: object) -> 
     return True
 
 
+@pytest.mark.parametrize("change", ["part = 77", "part = NULL", "operations = 4"])
+def test_operations_that_are_in_no_file_are_not_taken_for_dead_ones(
+    directory: Path, change: str
+) -> None:
+    with closing(sqlite3.connect(directory / "journal.sqlite", isolation_level=None)) as database:
+        database.execute(f"UPDATE execution SET {change}")  # noqa: S608
+    parts = set(directory.glob("operations-*"))
+    refused = refusals(directory, go_on, lambda path: ask(path, partial=True), Store.look)
+    assert len(refused) == 3
+    assert all("is damaged (operations that are in no file of it)" in each for each in refused)
+    assert set(directory.glob("operations-*")) == parts
+
+
 SUMMARIES = {"planned": "executions", "execution": "executions", "failure": "failures"}
 
 

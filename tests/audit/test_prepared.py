@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import struct
 from collections.abc import Iterator
@@ -142,6 +143,22 @@ def test_nothing_in_a_directory_leads_out_of_it_or_keeps_it_waiting(
         assert len(refused) >= 3
 
 
+@pytest.mark.parametrize("is_empty", [True, False])
+@pytest.mark.parametrize("name", ["lock", *NAMES])
+def test_a_hard_link_to_something_outside_is_refused_and_not_written_to(
+    directory: Path, outside: Path, tmp_path: Path, name: str, is_empty: bool
+) -> None:
+    if is_empty:
+        directory = tmp_path / "empty"
+        directory.mkdir()
+    (outside / "precious").chmod(0o644)
+    (directory / name).unlink(missing_ok=True)
+    os.link(outside / "precious", directory / name)
+    refused = everything(directory)
+    assert f"{directory}: {name} has another name elsewhere (a hard link)" in refused
+    assert (outside / "precious").stat().st_mode & 0o777 == 0o644
+
+
 def test_a_hard_link_under_a_temporary_name_is_not_written_through(
     directory: Path, outside: Path
 ) -> None:
@@ -213,6 +230,29 @@ def test_to_look_changes_and_removes_nothing(directory: Path) -> None:
     Store.open(directory).close()
     assert not left.exists()
     assert not folder.exists()
+
+
+def test_to_look_leaves_what_a_killed_run_has_left(directory: Path, tmp_path: Path) -> None:
+    killed = tmp_path / "killed"
+    with Store.open(directory) as store:
+        add(store, 2)
+        store.save()
+        shutil.copytree(directory, killed)  # as a kill leaves it: the log is not in the journal yet
+    assert (killed / "journal.sqlite-wal").stat().st_size
+    before = saved(killed)
+    looked = Store.look(killed)
+    assert looked is not None
+    with looked as store:
+        assert store.counts().read == 2
+    with query(killed, "select arn from executions", partial=True) as answer:
+        assert sum(batch.num_rows for batch in answer) == 2
+    assert saved(killed) == before
+
+
+def saved(directory: Path) -> dict[str, bytes]:
+    """All files but SQLite's index of its log, in which readers leave marks."""
+    paths = (path for path in directory.iterdir() if not path.name.endswith("-shm"))
+    return {path.name: path.read_bytes() for path in paths}
 
 
 def test_to_look_begins_nothing(tmp_path: Path) -> None:

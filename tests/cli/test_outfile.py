@@ -76,6 +76,18 @@ def test_a_file_that_exists_is_refused(tmp_path: Path) -> None:
     assert (code, "--resume" in reason) == (USAGE, True)
 
 
+def test_a_hard_link_to_something_elsewhere_is_not_written_to(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.touch(0o644)
+    os.link(elsewhere, tmp_path / "out")
+    code, reason = refusal(tmp_path / "out")
+    assert (code, "a hard link" in reason) == (USAGE, True)
+    os.link(elsewhere, tmp_path / "new.failures.jsonl")
+    with pytest.raises(Problem, match="a hard link"):
+        FailuresFile(tmp_path / "new.jsonl", resume=True)
+    assert mode(elsewhere) == "644"
+
+
 def test_a_link_to_nowhere_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "out").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(Problem, match="exists"):

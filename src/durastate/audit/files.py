@@ -54,6 +54,10 @@ class NotRegular(OSError):
     """What should be a file of the directory is a link, a pipe or something else."""
 
 
+#: Of a file that another directory may have, too: what is written here would change it there.
+HARD_LINK = "has another name elsewhere (a hard link)"
+
+
 def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
     """A descriptor of a regular file; `NotRegular` for a link, a pipe and whatever else it is."""
     flags |= os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # so that nobody waits for a pipe
@@ -70,10 +74,13 @@ def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
 
 
 def open_own(path: Path, *, create: bool = False) -> int:
-    """The same to write to, and from now on for its owner alone."""
+    """The same to write to, and from now on for its owner alone; it has no second name."""
     descriptor = open_regular(path, os.O_RDWR | (os.O_CREAT if create else 0))
     try:
-        if os.fstat(descriptor).st_mode & 0o077:
+        found = os.fstat(descriptor)
+        if found.st_nlink > 1:
+            raise NotRegular(errno.EMLINK, HARD_LINK)
+        if found.st_mode & 0o077:
             os.fchmod(descriptor, 0o600)
     except BaseException:
         os.close(descriptor)

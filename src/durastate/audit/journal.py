@@ -26,12 +26,13 @@ import orjson
 
 from . import kept
 from .errors import DirectoryError, WriteError
-from .files import Stamp, open_own, opened, table_file, writing
+from .files import HARD_LINK, Stamp, open_own, opened, table_file, writing
 from .schema import FORMATS, Table
 
 NAME = "journal.sqlite"
 _ROLLBACK = f"{NAME}-journal"
-NAMES = (NAME, f"{NAME}-wal", f"{NAME}-shm", _ROLLBACK)
+_LOG = f"{NAME}-wal"
+NAMES = (NAME, _LOG, f"{NAME}-shm", _ROLLBACK)
 _USE_ANOTHER = "choose another directory"
 #: Executions of which nothing more is to come.
 CLOSED = frozenset(("SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED", "DELETING"))
@@ -136,8 +137,19 @@ class Journal:
         with self._trouble():
             # Not bound to a thread, so that a caller may write in one; never in two at once.
             self._database = sqlite3.connect(
-                self._path, isolation_level=None, check_same_thread=False
+                f"{self._path.absolute().as_uri()}?{self._access()}",
+                uri=True,
+                isolation_level=None,
+                check_same_thread=False,
             )
+
+    def _access(self) -> str:
+        """How SQLite opens it, as a part of its URI: so that to look leaves no trace."""
+        if self._only_looks and (self._directory / _LOG).exists():
+            return "mode=ro"  # or closing would move a killed run's log into the journal
+        if self._only_looks and not os.access(self._directory, os.W_OK):
+            return "immutable=1"  # or SQLite asks for a log, which it cannot make
+        return "mode=rw"  # also to look, since "ro" leaves an empty log behind
 
     def close(self) -> None:
         self._database.close()
@@ -149,8 +161,13 @@ class Journal:
         """
         for name in NAMES:
             path = self._directory / name
-            if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+            if not os.path.lexists(path):
+                continue
+            found = path.lstat()
+            if not stat.S_ISREG(found.st_mode):
                 raise DirectoryError(self._directory, f"{name} is no regular file")
+            if found.st_nlink > 1:  # SQLite would write into the other one
+                raise DirectoryError(self._directory, f"{name} {HARD_LINK}")
         path = self._directory / _ROLLBACK
         if path.exists():
             with writing(path), opened(path) as file:
@@ -372,6 +389,16 @@ class Journal:
         )
         with self.checking():
             return {kept.count(part): kept.count(operations) for part, operations in rows}
+
+    def check_parts(self) -> None:
+        """Refuse operations that are in no file, or more of them than it has rows.
+
+        The parts would be taken for dead, and removed with all that is in them.
+        """
+        rows = {file.number: file.rows for file in self.files("operations")}
+        lost = self._rows("SELECT 1 FROM execution WHERE part IS NULL AND operations LIMIT 1")
+        if lost or any(live > rows.get(part, -1) for part, live in self.live_rows().items()):
+            raise self._damaged("operations that are in no file of it")
 
     def replace(self, old: Sequence[File], new: Sequence[File]) -> None:
         """New files in the place of old ones, which are left over from now on."""

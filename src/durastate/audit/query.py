@@ -189,6 +189,7 @@ def _saved(directory: Path) -> Iterator[Journal]:
     with closing(journal):
         if "payloads" not in journal.settings():
             raise DirectoryError(directory, "an audit was begun here, and it has saved nothing yet")
+        journal.check_parts()
         yield journal
 
 

@@ -161,6 +161,7 @@ class Store:
         with ExitStack() as opened:
             opened.enter_context(closing(journal))
             check_settings(directory, journal.settings(), format, payloads)
+            journal.check_parts()
             store = cls(
                 directory,
                 journal,
@@ -175,6 +176,7 @@ class Store:
 
     def _begin_run(self, in_use: set[str]) -> None:
         """Count it, once the directory is as the last run has left it, and rid of what is not."""
+        self._journal.check_parts()
         for file in self._journal.files():
             self._parts.check(file)
         self._parts.tidy(keep=in_use)

@@ -71,9 +71,17 @@ class LinesFile:
                     f"{plain(str(path))} is a link: name the file itself", USAGE
                 ) from None
             raise cannot("open", path, error) from None
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
             os.close(descriptor)
             raise Problem(f"{plain(str(path))} is no regular file", USAGE)
+        if found.st_nlink > 1:  # What is appended here would be in the other one, too.
+            os.close(descriptor)
+            raise Problem(
+                f"{plain(str(path))} has another name elsewhere (a hard link): copy it, and resume "
+                f"into the copy",
+                USAGE,
+            )
         return cls._locked(path, descriptor)
 
     @classmethod
