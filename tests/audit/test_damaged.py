@@ -217,6 +217,13 @@ def test_operations_that_are_in_no_file_are_not_taken_for_dead_ones(
     assert set(directory.glob("operations-*")) == parts
 
 
+def test_a_number_with_which_files_get_names_that_nobody_reads_is_refused(directory: Path) -> None:
+    with closing(sqlite3.connect(directory / "journal.sqlite", isolation_level=None)) as database:
+        database.execute("UPDATE setting SET value = '999999999999998' WHERE name = 'next_number'")
+    (refused,) = refusals(directory, go_on)
+    assert "is damaged (next_number is no number)" in refused
+
+
 SUMMARIES = {"planned": "executions", "execution": "executions", "failure": "failures"}
 
 

@@ -15,6 +15,7 @@ from .files import is_table_file
 from .schema import COLUMNS, FORMATS, PAYLOADS, TABLES, Kind, Table
 
 _MOST = 2**53
+_MOST_FILES = 10**14  # their names have room for more, but no audit writes so many
 _TIMES = range(-62_135_596_800_000_000, 253_402_300_800_000_000)  # the years 1 to 9999
 _DIGEST = re.compile("[0-9a-f]{64}")
 _REGION = re.compile("[a-z0-9-]{1,40}")
@@ -68,6 +69,8 @@ def settings(found: dict[Any, Any]) -> dict[str, str]:
     for name in _NUMBERS:
         if name in found and not _is_number(found[name]):
             raise NotOurs(f"{name} is no number")
+    if int(found.get("next_number", 1)) >= _MOST_FILES:
+        raise NotOurs("next_number is no number")
     for names in _TOGETHER:
         if 0 < len(found.keys() & set(names)) < len(names):
             raise NotOurs(f"one of {', '.join(names)} is missing")
