@@ -598,3 +598,8 @@ def test_what_names_no_function_is_refused(text: str) -> None:
 def test_a_version_beside_its_whole_function_is_not_listed_twice() -> None:
     names = [function_named(each) for each in ("f:7", "f", "g:1", "g:1", "g:2")]
     assert list(map(str, without_repetitions(names))) == ["f", "g:1", "g:2"]
+
+
+def test_the_first_moment_that_there_is_can_be_asked_for(tmp_path: Path) -> None:
+    order = Order(functions=ORDERS, since=datetime.min.replace(tzinfo=timezone.utc))
+    assert audit(Service(orders(1)), tmp_path / "a", order).progress.read == 1

@@ -232,3 +232,7 @@ async def test_a_message_stands_above_the_display_and_not_in_it(
     assert "0 of 10 executions" in shown
     # The frame was erased first, so that the message begins a line.
     assert re.search(r"(?:\n|\x1b\[2K|\r)a message *\r\n", shown), shown
+
+
+def test_a_span_that_is_infinite_is_told_too() -> None:
+    assert span(float("inf")) == span(1e300) == "1,000 years or more"

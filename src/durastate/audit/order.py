@@ -80,7 +80,9 @@ class Pins(NamedTuple):
 
     @classmethod
     def read(cls, pins: Mapping[str, str]) -> Self:
-        """`KeyError`, `ValueError` or `ConfigurationError` for what was not written so."""
+        """`KeyError`, `ValueError`, `OverflowError` or `ConfigurationError` for what was not
+        written so.
+        """
         since = pins.get("since")
         return cls(
             tuple(map(function_named, pins["functions"].split())),
@@ -93,4 +95,4 @@ def _moment(text: str) -> datetime:
     found = datetime.fromisoformat(text)
     if found.tzinfo is None:
         raise ValueError("a time without a zone")
-    return found
+    return found.astimezone(timezone.utc)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from durastate.arguments import shown
 from durastate.errors import ConfigurationError
 from durastate.limits import default_share, published_quota
 from durastate.redaction import presentable
@@ -88,7 +89,10 @@ async def _facts(profile: str | None, region: str | None, endpoint_url: str | No
 
 def _is_of_aws(url: str, region: str | None) -> bool:
     """As the client decides it: an interface endpoint of a VPC is AWS."""
-    host = urlsplit(url).hostname or ""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError as error:
+        raise ConfigurationError(f"endpoint_url: {error}, found {shown(url)}") from None
     return host.startswith((f"lambda.{region}.", f"lambda-fips.{region}.")) or ".vpce." in host
 
 

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any, cast
 
 from durastate import (
@@ -58,6 +58,8 @@ _AHEAD_S = 1.0
 # How exactly the service takes the moments that it is given, and whether they are among those that
 # it looks for, is not known. So it is asked for a second more at each end.
 _MORE = timedelta(seconds=1)
+_FIRST = datetime.min.replace(tzinfo=timezone.utc)
+_LAST = datetime.max.replace(tzinfo=timezone.utc)
 
 
 @dataclass(slots=True)
@@ -227,7 +229,7 @@ class Run:
         kept = self._store.begin(selection, pins.written())
         try:
             return Pins.read(kept)
-        except (KeyError, ValueError, ConfigurationError):
+        except (KeyError, ValueError, OverflowError, ConfigurationError):
             problem = f"{JOURNAL} is damaged (pins that are none): choose another directory"
             raise DirectoryError(self._store.directory, problem) from None
 
@@ -247,8 +249,8 @@ class Run:
         # the user asked for is sent to an endpoint of his own.
         is_sent = self._order.until is not None or not self._places.any_key
         unlisted = dict.fromkeys(self._order.keys)
-        since = None if pins.since is None else pins.since - _MORE
-        until = pins.until + _MORE if is_sent else None
+        since = None if pins.since is None else max(pins.since, _FIRST + _MORE) - _MORE
+        until = min(pins.until, _LAST - _MORE) + _MORE if is_sent else None
         for name in pins.names:
             async with aclosing(self._of_function(name, since, until)) as found:
                 async for summary in found:

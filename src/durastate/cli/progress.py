@@ -29,6 +29,7 @@ _LINE_EVERY_S = 10.0
 _FRAME_EVERY_S = 0.2
 _RATE_OVER_S = 30.0
 _WIDEST_BAR = 40
+_LONGEST_S = 1_000 * 365.25 * 86_400
 
 
 @dataclass
@@ -257,9 +258,12 @@ def counted(count: int, noun: str) -> str:
 def span(seconds: float) -> str:
     """A stretch of time for people: `12 s`, `3 min 20 s`, `5 h 10 min`, `4 d 7 h`.
 
-    Clocks that differ make it negative, which is shown as none at all.
+    At a rate next to nothing it is infinite. Clocks that differ make it negative, which is shown as
+    none at all.
     """
     seconds = max(0.0, seconds)
+    if seconds > _LONGEST_S:
+        return "1,000 years or more"
     if seconds < 10:
         return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
     minutes, rest = divmod(round(seconds), 60)
