@@ -171,6 +171,10 @@ class Account:
     async def _resolve(self, region: str) -> Endpoint:
         from botocore.exceptions import BotoCoreError
 
+        if not region.replace("-", "").isalnum():  # botocore takes one that ends a line
+            raise ConfigurationError(
+                f"region_name: expected such as eu-west-1, found {shown(region)}"
+            )
         client, url = await in_a_loop_of_its_own(lambda: self._create_client(region))
         self._clients.append(client)
         endpoint: Endpoint | None = None

@@ -508,3 +508,25 @@ def test_a_file_that_stands_where_a_part_would_go_is_not_overwritten(directory: 
         with pytest.raises(DirectoryError, match="is in the way"):
             store.save()
     assert mine.read_text() == "mine"
+
+
+def test_a_link_to_nothing_is_no_directory(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    with pytest.raises(DirectoryError, match="is a symbolic link to nothing"):
+        Store.open(tmp_path / "link")
+
+
+def test_a_directory_in_which_nothing_was_begun_is_left_as_it_was(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    for directory in (there, tmp_path / "new" / "one"):
+        with Store.open(directory):
+            assert (directory / "lock").exists()
+    assert list(there.iterdir()) == []
+    assert not (tmp_path / "new" / "one").exists()
+    with Store.open(there) as store:
+        add(store, 1)
+        store.finish(complete=True)
+    with Store.open(there):
+        pass
+    assert list(verify(there)) == []

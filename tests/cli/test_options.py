@@ -177,3 +177,16 @@ def test_a_value_out_of_range_is_a_usage_error(
     done = invoke("fetch", refs, "-o", tmp_path / "a", *option)
     assert (done.code, option[0] in done.err) == (252, True)
     assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["verify", ""], ["query", "", "select 1"], ["audit", "f", "-o", ""]),
+        *(["fetch", "refs", "-o", ""], ["get", "arn", "--token-file", ""]),
+    ],
+)
+def test_an_empty_name_is_not_the_current_directory(invoke: Invoke, arguments: list[str]) -> None:
+    done = invoke(*arguments)
+    assert (done.code, done.out) == (252, "")
+    assert "found an empty text: is its variable set?" in done.err

@@ -947,3 +947,10 @@ async def test_a_loop_of_its_own_gives_back_what_its_coroutine_comes_to(how: str
     else:
         with pytest.raises(KeyError if how == "raises" else asyncio.CancelledError):
             await in_a_loop_of_its_own(work)
+
+
+@pytest.mark.parametrize("region", ["eu-west-1\n", "eu west", "a/b", "x.example.org"])
+async def test_a_region_is_a_part_of_a_hosts_name_and_no_more(region: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"Region|region_name"):
+        async with StateClient(region_name=region, session=standard_session()):
+            pass

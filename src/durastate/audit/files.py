@@ -25,6 +25,7 @@ from durastate.errors import ConfigurationError
 
 from .errors import DirectoryError, WriteError
 
+LOCK = "lock"
 _PIECE = 1 << 20
 _TABLE_FILE = re.compile(r"(executions|operations|failures)-[0-9]{6,15}\.(parquet|jsonl)")
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL)  # some file systems
@@ -205,7 +206,7 @@ def sha256_of(path: Path) -> str:
 
 def lock(directory: Path) -> int:
     """Keep other runs out of a directory for as long as the descriptor is open."""
-    path = directory / "lock"
+    path = directory / LOCK
     with writing(path):
         descriptor = open_own(path, create=True)
     try:

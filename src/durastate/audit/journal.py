@@ -34,6 +34,7 @@ _ROLLBACK = f"{NAME}-journal"
 _LOG = f"{NAME}-wal"
 NAMES = (NAME, _LOG, f"{NAME}-shm", _ROLLBACK)
 _USE_ANOTHER = "choose another directory"
+_OF_EVERY_JOURNAL = {"schema_version", "format", "payloads", "run"}
 #: Executions of which nothing more is to come.
 CLOSED = frozenset(("SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED", "DELETING"))
 
@@ -153,6 +154,16 @@ class Journal:
 
     def close(self) -> None:
         self._database.close()
+
+    def is_blank(self) -> bool:
+        """Whether nothing was begun: no run, no execution."""
+        return self.settings().keys() <= _OF_EVERY_JOURNAL and not any(self.counts())
+
+    def remove(self) -> None:
+        """Close it and remove its files."""
+        self.close()
+        for name in NAMES:
+            (self._directory / name).unlink(missing_ok=True)
 
     def _check_files(self) -> None:
         """Refuse what would lead SQLite elsewhere, or keep it waiting.

@@ -10,7 +10,7 @@ from . import journal as journals
 from . import manifest as manifests
 from . import scratch
 from .errors import DirectoryError
-from .files import sha256_of, temporary_name, writing
+from .files import LOCK, sha256_of, temporary_name, writing
 from .journal import Journal
 from .manifest import check_version, read_manifest
 from .schema import SCHEMA_VERSION, Format, Payloads
@@ -25,7 +25,7 @@ def check_ours(directory: Path) -> set[str]:
     in_use: set[str] = set()
     if manifests.NAME in names:
         in_use = {each.name for each in read_manifest(directory).files}
-    if journals.NAME in names or names <= {"lock", *journals.NAMES}:
+    if journals.NAME in names or names <= {LOCK, *journals.NAMES}:
         return in_use
     if manifests.NAME in names:
         raise DirectoryError(

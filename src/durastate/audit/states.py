@@ -18,7 +18,7 @@ from durastate.models import ExecutionState, Operation
 from .errors import DirectoryError
 from .journal import Counts
 from .query import Tables, tables
-from .rows import moment
+from .rows import clean, moment
 from .schema import COLUMNS, Payloads
 from .tables import Columns, digest_of, plain_columns, reading
 
@@ -57,6 +57,7 @@ def find(directory: Path, name: str, *, partial: bool = False) -> Finding:
     its operations, and they are those that were read: `DirectoryError` otherwise, and where there
     is no audit. `partial` is as with `tables`.
     """
+    name = clean(name)  # as the tables have it
     with tables(directory, partial=partial) as opened, reading(directory / "a table"):
         found = {each["arn"]: each for each in _rows(opened, _EXECUTIONS, (name, name))}
         failed = {each["arn"]: each for each in _rows(opened, _FAILURES, (name, name))}

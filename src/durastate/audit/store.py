@@ -18,7 +18,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from datetime import datetime, timedelta, timezone
 from os import PathLike
 from pathlib import Path
@@ -35,7 +35,7 @@ from . import manifest as manifests
 from . import scratch
 from .compaction import compact
 from .errors import DirectoryError
-from .files import directory_named, lock, new_file, writing
+from .files import LOCK, directory_named, lock, new_file, writing
 from .journal import CLOSED, Counts, File, Journal, Read
 from .kept import pins as pins_of
 from .manifest import (
@@ -116,8 +116,12 @@ class Store:
         with writing(directory):
             if directory.exists() and not directory.is_dir():
                 raise DirectoryError(directory, "is no directory")
+            is_made = not directory.exists()
+            if is_made and directory.is_symlink():
+                raise DirectoryError(directory, "is a symbolic link to nothing")
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             in_use = check_ours(directory)
+            is_new = is_made or not any(directory.iterdir())
         with ExitStack() as opened:
             opened.callback(os.close, lock(directory))
             scratch.remove_left(directory)
@@ -133,7 +137,11 @@ class Store:
                 clock=clock,
             )
             store._begin_run(in_use)
-            store._closing = opened.pop_all()
+            if is_made:
+                store._closing.callback(_remove_folder, directory)
+            store._closing.push(opened.pop_all())
+            if is_new:
+                store._closing.callback(store._undo_nothing)
         return store
 
     @classmethod
@@ -183,8 +191,16 @@ class Store:
         self._journal.keep(run=str(self._run))
 
     def close(self) -> None:
-        """Let go of the directory. What was added since the last save is not kept."""
+        """Let go of the directory. What was added since the last save is not kept.
+
+        A new directory in which nothing was begun is left as it was before.
+        """
         self._closing.close()
+
+    def _undo_nothing(self) -> None:
+        if self._journal.is_blank():
+            self._journal.remove()
+            (self.directory / LOCK).unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self
@@ -422,3 +438,9 @@ class Store:
 
 def _now() -> datetime:
     return datetime.now(timezone.utc)
+
+
+def _remove_folder(directory: Path) -> None:
+    """Remove a directory that was made for nothing; one with anything in it stays."""
+    with suppress(OSError):
+        directory.rmdir()

@@ -18,6 +18,7 @@ from . import completing
 from .ending import COMPLETE, OTHER, USAGE, code_of, message_of
 from .options import (
     Connection,
+    NamedPath,
     Number,
     WithFaults,
     audit_connection_options,
@@ -45,7 +46,7 @@ _partial_option = click.option(
 _directory_argument = click.argument(
     "directory",
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=NamedPath(path_type=Path),
     shell_complete=completing.directories,
 )
 _PAYLOADS = ("full", "none", "size", "hash")  # what payloads.py knows
@@ -83,7 +84,7 @@ def commands(context: click.Context) -> None:
 @commands.command()
 @click.argument("arn")
 @click.option(
-    "--token-file", metavar="FILE", type=click.Path(), help="File that holds the checkpoint token."
+    "--token-file", metavar="FILE", type=NamedPath(), help="File that holds the checkpoint token."
 )
 @click.option("--token-env", metavar="NAME", help="Environment variable that holds it.")
 @click.option("--token", metavar="-", help="Only -: read it from stdin, hidden on a terminal.")
@@ -126,13 +127,13 @@ def get(
 
 
 @commands.command()
-@click.argument("refs", type=click.Path(allow_dash=True))
+@click.argument("refs", type=NamedPath(allow_dash=True))
 @click.option(
     "-o",
     "--out",
     required=True,
     metavar="OUT.jsonl",
-    type=click.Path(path_type=Path),
+    type=NamedPath(path_type=Path),
     help="File to write, readable by you alone. It must not exist, except with --resume.",
 )
 @click.option(
@@ -225,7 +226,7 @@ def fetch(
     "-o",
     "--out",
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=NamedPath(path_type=Path),
     shell_complete=completing.directories,
     help="Directory to write, readable by you alone; an audit in it is resumed. Required except "
     "with --plan.",
@@ -581,7 +582,7 @@ def demo() -> None:
 @click.option(
     "--write-refs",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=NamedPath(path_type=Path),
     help="Write references to all executions, for fetch. It must not exist.  [default: to a "
     "thousand, in a temporary file]",
 )

@@ -69,6 +69,20 @@ class Number(click.FloatRange):
         return number
 
 
+class NamedPath(click.Path):
+    """A path. An empty one, such as of a variable that is not set, would be where one stands."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:
+        if not os.fspath(value):
+            self.fail("expected a name, found an empty text: is its variable set?", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class WithFaults(click.Command):
     """A command with `--faults`, whose help ends with the kinds that there are."""
 
@@ -111,7 +125,7 @@ _WHERE = (
     click.option(
         "--ca-bundle",
         metavar="FILE",
-        type=click.Path(exists=True, dir_okay=False, readable=True),
+        type=NamedPath(exists=True, dir_okay=False, readable=True),
         help="Certificates to trust, PEM.  [env: AWS_CA_BUNDLE]",
     ),
 )
