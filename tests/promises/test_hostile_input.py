@@ -181,12 +181,12 @@ def _has_wrong_type(body: bytes, error: DecodingError) -> bool:
 # see in the body that it is so. No other refusal is allowed.
 REFUSED: list[tuple[str, str, Callable[[bytes, DecodingError], bool]]] = [
     (
-        r"not JSON|: expected an object",
+        r"not JSON(?!.*depth limit)|: expected an object",
         "botocore makes an empty page of it, and the operations are lost",
         lambda body, _: not _is_strict_json(body),
     ),
     (
-        r"nested too deep",
+        r"nested too deep|depth limit exceeded",
         "nothing that the service sends; it would overflow the stack of whoever copies it",
         lambda body, _: _depth(json.loads(body)) > 100,
     ),

@@ -110,8 +110,10 @@ def _show_kept(directory: Path, name: str, view: View, *, partial: bool) -> int:
     say_how_complete(finding.partial, is_complete=finding.is_complete)
     found = finding.found
     if not found:
+        # It is not repeated, since it may be a token that was pasted.
         raise Problem(
-            plain(f"{directory} has no execution {name!r}, by its ARN or its whole name"), USAGE
+            plain(f"{directory} has no execution of that ARN or name; a name has to be whole"),
+            USAGE,
         )
     if len(found) > 1:
         raise Problem(
