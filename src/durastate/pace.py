@@ -35,11 +35,11 @@ _TOLERATED = 0.01
 # Five standard deviations beyond it: in 200 runs with 50 stray refusals each, none is cut for them.
 _EVIDENT = 5.0
 # Where a limit is known to be there, less is enough.
-_SUSPECT = 2.0
+_SUSPECT = 2.5
 # Among fewer answers, and at a slower pace in a second, there is hardly a stray.
 _FEW = 33
 # A larger share than this, right after a cut, is the limit again.
-_MOST_STRAYS = 0.04
+_MOST_STRAYS = 0.025
 # How many answers the learnt share goes by at the beginning, and at most.
 _ANSWERS_AT_FIRST = 20
 _ANSWERS_REMEMBERED = 2000
@@ -240,7 +240,7 @@ class _Strays:
 
     def __init__(self) -> None:
         self.answers: float = _ANSWERS_AT_FIRST
-        self.refused = _ANSWERS_AT_FIRST * _TOLERATED
+        self.refused = 0.0
 
     def add(self, taken: int, refused: int) -> None:
         """Learn from answers at a pace that the service does not limit."""
