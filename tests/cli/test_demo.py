@@ -10,6 +10,8 @@ from durastate import ExecutionRef, Failed, PaginationError, Statistics
 from durastate.cli.demo import _print_summary, _Tally
 from durastate.emulator import World
 
+from .conftest import Invoke
+
 
 def test_a_narrow_terminal_costs_no_part_of_a_reason(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -27,3 +29,11 @@ def test_a_narrow_terminal_costs_no_part_of_a_reason(
         *("run-000000", "PaginationError"),
         "theservicesentlambda:GetDurableExecutionStateagain",
     ]
+
+
+def test_an_execution_is_running_and_not_started(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(World, "demo", lambda: World(executions=20, statuses={"RUNNING": 1}))
+    done = invoke("demo")
+    assert (done.code, "RUNNING" in done.out, "STARTED" in done.out) == (0, True, False)

@@ -51,8 +51,7 @@ async def run_demo() -> None:
                     tally.failures.append(result)
                 else:
                     tally.complete += 1
-                    execution = result.state.execution
-                    tally.statuses[execution.status if execution else "unknown"] += 1
+                    tally.statuses[result.state.status or "unknown"] += 1
         _print_summary(tally, client.statistics(), time.monotonic() - started)
 
 
@@ -63,7 +62,7 @@ def _print_summary(tally: _Tally, statistics: Statistics, seconds: float) -> Non
         f"+ {tally.failed:,} failed[/bold]"
     )
     statuses = ", ".join(f"{count:,} {status}" for status, count in tally.statuses.most_common())
-    out.print(f"Complete: {statuses}")
+    out.print(f"Status: {statuses}")
     out.print(
         f"Read: {statistics.pages:,} pages, {statistics.operations:,} operations, "
         f"{statistics.bytes / 1e6:,.1f} MB in {statistics.requests:,} requests, of which "
